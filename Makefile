@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: repro test lint bench smoke lock clean
+
+repro: $(VENV)/.installed ## the whole experiment: data, models, samples, metrics, figures
+	dvc repro
+
+test: $(VENV)/.installed
+	pytest -n 2 --ignore tests/benchmarks
+
+lint: $(VENV)/.installed
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: $(VENV)/.installed ## speed, as ratios within one run
+	pytest tests/benchmarks -q --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+
+smoke: $(VENV)/.installed ## every stage at toy size, in a throw-away copy
+	python -m tests.smoke
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --disable-pip-version-check -r requirements.lock
+	pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Exactly this release has a build without CUDA where there is none; a local version label (+cpu) would tie the pin to it.
+TORCH := 2.13.0
+
+lock: ## choose all pins again, from the ranges in pyproject.toml
+	pip-compile --quiet --upgrade --upgrade-package torch==$(TORCH) --allow-unsafe --all-extras --strip-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+	sed -i 's/^torch==.*/torch==$(TORCH)/' requirements.lock
+
+clean: ## remove the environment and everything that can be made again, but not DVC's cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

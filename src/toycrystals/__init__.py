@@ -1,0 +1,1 @@
+"""toycrystals: how far is a VAE's prior from the codes that its encoder writes, and what closes the gap?"""

@@ -1,0 +1,205 @@
+"""What goes to disk and comes back: tensors, JSON, CSV, figures. Writes are atomic; reads are checked.
+
+Tensors are safetensors files with one metadata key, a JSON object that says what the file is (`kind`) and how it was made.
+Nothing that changes from run to run enters a file, so equal content means equal bytes.
+"""
+
+import hashlib
+import json
+import math
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from toycrystals.errors import UserError
+
+Meta = dict[str, Any]
+_KEY = "toycrystals"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _readable(path: Path) -> None:
+    """Give a file that a library made for its owner alone the permissions of any new file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def save_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Meta) -> None:
+    """Write `tensors` as a safetensors file of `kind`; `meta` is JSON."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary, _full_disk_is_oserror():
+        save_file(tensors, temporary, metadata={_KEY: _dumps({**meta, "kind": kind})})
+        _readable(temporary)
+
+
+def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], Meta]:
+    """Tensors and metadata of a file that `save_tensors` or `TensorWriter` wrote.
+
+    Raises `UserError` if the file is missing, truncated, foreign or of another kind.
+    """
+    with _open(path, kind) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _meta(file)  # noqa: SIM118 (not a dict)
+
+
+def load_meta(path: Path, kind: str) -> Meta:
+    """The metadata alone; raises as `load_tensors`."""
+    with _open(path, kind) as file:
+        return _meta(file)
+
+
+def _meta(file: Any) -> Meta:
+    return dict(json.loads((file.metadata() or {}).get(_KEY, "{}")))
+
+
+@contextmanager
+def _open(path: Path, kind: str) -> Iterator[Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: expected a {kind} file, found nothing; run `dvc repro` or `dvc pull` first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = _meta(file).get("kind", "a file of another program")
+            if found != kind:
+                raise UserError(f"{path}: expected a {kind} file, found {found}; run `dvc repro` to make it again")
+            yield file
+    except (SafetensorError, json.JSONDecodeError) as error:
+        reason = f"expected a {kind} file, found one that is truncated or no safetensors ({error})"
+        raise UserError(f"{path}: {reason}; delete it and run `dvc repro`") from None
+
+
+@contextmanager
+def _full_disk_is_oserror() -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise OSError(28, "No space left on device") from None
+        raise
+
+
+_DTYPES = {"uint8": "U8", "int64": "I64", "float32": "F32"}
+
+
+class TensorWriter:
+    """Write a safetensors file piece by piece, so that memory does not grow with it.
+
+    `shapes` gives name -> (dtype name, shape); pieces are appended along the first axis.
+    """
+
+    def __init__(self, path: Path, kind: str, shapes: Mapping[str, tuple[str, tuple[int, ...]]], meta: Meta) -> None:
+        header: dict[str, Any] = {"__metadata__": {_KEY: _dumps({**meta, "kind": kind})}}
+        offset = 0
+        self._cursor: dict[str, int] = {}
+        self._end: dict[str, int] = {}
+        # The format aligns tensors by descending element size.
+        for name, (dtype, shape) in sorted(shapes.items(), key=lambda item: (-np.dtype(item[1][0]).itemsize, item[0])):
+            size = math.prod(shape) * np.dtype(dtype).itemsize
+            header[name] = {"dtype": _DTYPES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
+            self._cursor[name], self._end[name] = offset, offset + size
+            offset += size
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        self._start = 8 + len(text)
+        self._file = path.open("wb")
+        self._file.write(len(text).to_bytes(8, "little") + text)
+
+    def append(self, name: str, array: NDArray[Any]) -> None:
+        """Add rows to tensor `name`."""
+        self._file.seek(self._start + self._cursor[name])
+        self._file.write(np.ascontiguousarray(array).data)
+        self._cursor[name] += array.nbytes
+
+    def __enter__(self) -> "TensorWriter":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._file.close()
+        if kind is None and self._cursor != self._end:
+            raise ValueError(f"incomplete tensors: wrote up to {self._cursor}, expected {self._end}")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises `UserError` if it is missing or no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a JSON file, found nothing; run `dvc repro` first") from None
+    except ValueError as error:
+        raise UserError(f"{path}: expected JSON, {error}; delete it and run `dvc repro`") from None
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write `table` without its index, six significant digits a float."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """The table in a CSV file. Raises `UserError` if it is missing or no CSV."""
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a CSV file, found nothing; run `dvc repro` first") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: expected CSV, {error}; delete it and run `dvc repro`") from None
+
+
+def save_pt(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a dictionary of tensors with ``torch.save``."""
+    with atomic(path) as temporary:
+        torch.save(dict(tensors), temporary)
+
+
+def load_pt(path: Path) -> dict[str, Any]:
+    """The dictionary in a ``torch.save`` file, loaded with ``weights_only``. Raises `UserError` if it is anything else."""
+    if not path.is_file():
+        raise UserError(f"{path}: expected a .pt file, found nothing; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: expected a .pt file of plain tensors, found one that cannot be read ({reason})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a dictionary of tensors, found {type(content).__name__}")
+    return content
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and contents: says which model an artifact was made with."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _dumps(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,131 @@
+"""``toycrystals``: what is not a stage. Look at data, sample from a trained prior, exchange datasets with other programs."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from tqdm import tqdm
+from typer.exceptions import TyperException
+
+from toycrystals.artifacts import atomic, load_pt, load_tensors, save_pt, save_tensors
+from toycrystals.conditioning import Conditions
+from toycrystals.config import load_params
+from toycrystals.dataset import DatasetSpec, Samples, VariantName, from_seed_format, make_samples, to_seed_format
+from toycrystals.device import pick_device
+from toycrystals.errors import UserError, one_line_errors
+from toycrystals.figures import draw_preview, draw_square_grid, save_figure
+from toycrystals.generation import load_generator
+from toycrystals.lattice import TYPES
+from toycrystals.priors import PRIORS
+from toycrystals.priors.base import SamplerSettings
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+
+PriorName = StrEnum("PriorName", list(PRIORS))  # type: ignore[misc]
+TypeName = StrEnum("TypeName", list(TYPES))  # type: ignore[misc]
+_BATCH = 1024
+
+
+@app.command()
+def preview(
+    out: Annotated[Path, typer.Option(help="The figure to write (.png, .pdf, .svg)")],
+    variant: Annotated[VariantName, typer.Option(help="Which factors vary")] = "rot_only",
+    columns: Annotated[int, typer.Option(min=1, max=32, help="Samples of each type")] = 8,
+    image_size: Annotated[int, typer.Option(min=16, max=256, help="Pixels a side")] = 64,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Draw samples of a variant of the dataset, made on the fly."""
+    samples = make_samples(DatasetSpec(variant, len(TYPES), image_size, seed), "train", 256)
+    with _new_file(out, (".png", ".pdf", ".svg")) as temporary:
+        save_figure(draw_preview(samples, variant, columns), temporary)
+
+
+@app.command()
+def sample(
+    prior: Annotated[PriorName, typer.Option(help="Where codes come from")],
+    lattice_type: Annotated[TypeName, typer.Option("--type", help="Lattice type")],
+    out: Annotated[Path, typer.Option(help="A grid of images (.png), or tensors (.safetensors, .pt)")],
+    theta: Annotated[float, typer.Option(help="Rotation in degrees")] = 0.0,
+    spacing: Annotated[float, typer.Option(help="Lattice spacing in pixels; for a model of the full variant")] = 10.0,
+    vacancy: Annotated[float, typer.Option(help="Share of missing atoms; for a model of the full variant")] = 0.0,
+    jitter: Annotated[float, typer.Option(help="Standard deviation of the sites in pixels; likewise")] = 0.0,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of images")] = 36,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler; default: sample.steps of params.yaml")] = None,
+    eta: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="0 DDIM, 1 DDPM; default: sample.eta")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0.0, help="1 is none; default: sample.guidance")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    models: Annotated[Path, typer.Option(help="The folder of trained models")] = Path("models"),
+) -> None:
+    """Sample crystals from a trained prior and decode them."""
+    defaults = load_params().sample
+    settings = SamplerSettings(
+        defaults.steps if steps is None else steps,
+        defaults.eta if eta is None else eta,
+        defaults.guidance if guidance is None else guidance,
+    )
+    name = str(prior.value)
+    generator = load_generator(
+        models / "vae.safetensors", models / "priors" / f"{name}.safetensors", name, settings, pick_device()
+    )
+    config = generator.vae.config
+    labels = (spacing, float(np.deg2rad(theta)), vacancy, jitter)
+    conditions = Conditions.repeat(config.variant, config.n_types, TYPES.index(lattice_type.value), labels, n)
+    with _new_file(out, (".png", ".safetensors", ".pt")) as temporary:
+        parts = [
+            generator(conditions[start : start + _BATCH], seed + start)
+            for start in tqdm(range(0, n, _BATCH), "sampling", unit="batch", disable=n <= _BATCH or not sys.stderr.isatty())
+        ]
+        images, codes = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        tensors = {"images": images, "codes": codes, "type": conditions.type, "labels": conditions.labels}
+        match out.suffix:
+            case ".png":
+                save_figure(draw_square_grid(images.numpy()), temporary)
+            case ".pt":
+                save_pt(temporary, tensors)
+            case _:
+                save_tensors(temporary, "samples", tensors, {"conditional": config.conditional})
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A .pt dictionary of x_u8, y_cat, y_cont")],
+    out: Annotated[Path, typer.Argument(help="The dataset to write (.safetensors)")],
+    variant: Annotated[VariantName, typer.Option(help="What the labels in y_cont mean")] = "rot_only",
+) -> None:
+    """Turn a .pt dictionary into a dataset of this project; what it does not say of the factors is NaN."""
+    samples = from_seed_format(load_pt(source), str(source))
+    spec = {"variant": variant, "n_types": int(samples.type.max()) + 1, "image_size": samples.images.shape[-1], "seed": 0}
+    with _new_file(out, (".safetensors",)) as temporary:
+        save_tensors(temporary, "dataset", {k: torch.from_numpy(v) for k, v in vars(samples).items()}, {"spec": spec})
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="A dataset of this project (.safetensors)")],
+    out: Annotated[Path, typer.Argument(help="The .pt dictionary to write")],
+) -> None:
+    """Turn a dataset of this project into a .pt dictionary of x_u8, y_cat, y_cont."""
+    tensors, _ = load_tensors(source, "dataset")
+    samples = Samples(**{name: tensor.numpy() for name, tensor in tensors.items()})
+    with _new_file(out, (".pt",)) as temporary:
+        save_pt(temporary, to_seed_format(samples))
+
+
+def _new_file(out: Path, suffixes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    if out.suffix not in suffixes:
+        raise UserError(f"{out}: expected a file name that ends in {' or '.join(suffixes)}")
+    return atomic(out)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and an exit code that is not 0."""
+    with one_line_errors():
+        try:
+            code = app(standalone_mode=False)
+        except TyperException as error:
+            raise UserError(f"{getattr(error, 'format_message', error.__str__)()} (see --help)") from None
+        raise SystemExit(code)

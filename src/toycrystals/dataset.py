@@ -1,0 +1,269 @@
+"""Factors of variation to images and labels: a sample is a pure function of (seed, split, index).
+
+Block b of `BLOCK` samples draws from its own ``SeedSequence(seed, spawn_key=(split, b))``, so splits are disjoint, a short
+dataset is a prefix of a long one, and any block can be made on the fly, in any order, on any machine.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toycrystals.errors import UserError
+from toycrystals.lattice import LATTICES, place
+from toycrystals.render import CUTOFF, atom_sigma, render, render_uint8
+
+BLOCK = 1024
+# `redraw` is a second, independent draw of the factors that no label shows, for the same conditions as the test split.
+SPLITS = {"train": 0, "val": 1, "test": 2, "redraw": 3}
+FACTORS = ("spacing", "theta", "vacancy", "jitter", "aspect")
+LABELS = FACTORS[:4]
+VariantName = Literal["simple", "rot_only", "full"]
+# Jitter is normal; beyond this many standard deviations no site needs to be looked for outside the image.
+_JITTER_SIGMAS = 6.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Ranges of the factors (uniform, half-open; pixels, radians) and whether each one is shown to a model as a label."""
+
+    spacing: tuple[float, float]
+    theta: tuple[float, float]
+    vacancy: tuple[float, float]
+    jitter: tuple[float, float]
+    visible: tuple[bool, bool, bool, bool]
+
+
+_FIXED = (0.0, 0.0)
+_THETA = (0.0, np.pi / 3)
+VARIANTS: dict[VariantName, Variant] = {
+    "simple": Variant((10.0, 10.0), _FIXED, _FIXED, _FIXED, visible=(False, False, False, False)),
+    "rot_only": Variant((10.0, 10.0), _THETA, _FIXED, _FIXED, visible=(False, True, False, False)),
+    "full": Variant((6.0, 14.0), _THETA, (0.0, 0.25), (0.0, 0.6), visible=(True, True, True, True)),
+}
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What determines every sample: the variant, the number of lattice types (the first of `TYPES`), the size, the seed."""
+
+    variant: VariantName
+    n_types: int
+    image_size: int
+    seed: int
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(x, y) of the central site, in pixels."""
+        return self.image_size / 2, self.image_size / 2
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N images with what a model may see of them (type, labels) and the whole truth (factors).
+
+    images uint8 [N, 1, H, W]; type int64 [N]; labels float32 [N, 4], zero where the variant hides one; factors float32 [N, 5].
+    """
+
+    images: NDArray[np.uint8]
+    type: NDArray[np.int64]
+    labels: NDArray[np.float32]
+    factors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.type)
+
+    def __getitem__(self, index: slice | NDArray[np.integer]) -> "Samples":
+        return Samples(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+def tensor_shapes(n: int, image_size: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> (dtype, shape) of the fields of `n` samples."""
+    return {
+        "images": ("uint8", (n, 1, image_size, image_size)),
+        "type": ("int64", (n,)),
+        "labels": ("float32", (n, len(LABELS))),
+        "factors": ("float32", (n, len(FACTORS))),
+    }
+
+
+def concatenate(parts: list[Samples]) -> Samples:
+    """One `Samples` from several, in order."""
+    return Samples(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Samples)))
+
+
+@lru_cache(maxsize=64)
+def _unit_sites(lattice_type: int, variant: VariantName, image_size: int) -> NDArray[np.float64]:
+    """Every site that can reach a pixel at any spacing, rotation, aspect and jitter of the variant."""
+    ranges, lattice = VARIANTS[variant], LATTICES[lattice_type]
+    corner = image_size / 2 * np.sqrt(2.0)
+    radii = [
+        (corner + CUTOFF * atom_sigma(np.array(a)) + _JITTER_SIGMAS * ranges.jitter[1]) / a
+        for a in np.linspace(*ranges.spacing, 17)
+    ]
+    sites = lattice.unit_sites(float(max(radii)), lattice.aspect_range[0])
+    sites.setflags(write=False)
+    return sites
+
+
+def draw_factors(rng: np.random.Generator, spec: DatasetSpec, n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Types [n] and factors [n, 5] in the order of `FACTORS`; aspect is 1 for all types but rectangular."""
+    variant = VARIANTS[spec.variant]
+    types = rng.integers(spec.n_types, size=n)
+    columns = [rng.uniform(low, high, size=n) for low, high in (getattr(variant, name) for name in LABELS)]
+    u = rng.uniform(size=n)
+    low, high = (np.array(bounds)[types] for bounds in zip(*(lattice.aspect_range for lattice in LATTICES), strict=True))
+    return types, np.stack([*columns, low + (high - low) * u], axis=1)
+
+
+def make_block(spec: DatasetSpec, split: str, index: int, n: int = BLOCK) -> Samples:
+    """The first `n` samples of block `index` of `split`."""
+    rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(SPLITS[split], index)))
+    types, factors = draw_factors(rng, spec, BLOCK)
+    images = np.empty((n, 1, spec.image_size, spec.image_size), dtype=np.uint8)
+    for k in range(spec.n_types):
+        rows = np.flatnonzero(types == k)
+        sites, present = _disturbed_sites(rng, spec, k, factors[rows])
+        kept = rows < n
+        sigma = atom_sigma(factors[rows, 0])
+        images[rows[kept], 0] = render_uint8(sites[kept], sigma[kept], spec.image_size, present[kept])
+    labels = np.where(VARIANTS[spec.variant].visible, factors[:, :4], 0.0)
+    return Samples(images, types[:n], labels[:n].astype(np.float32), factors[:n].astype(np.float32))
+
+
+def _disturbed_sites(
+    rng: np.random.Generator, spec: DatasetSpec, lattice_type: int, factors: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Sites [B, S, 2] with jitter and the mask [B, S] of those that are no vacancies; draws nothing where both are off."""
+    spacing, theta, vacancy, jitter, aspect = factors.T
+    sites = place(_unit_sites(lattice_type, spec.variant, spec.image_size), spacing, theta, aspect, spec.centre)
+    present = np.ones(sites.shape[:2], dtype=np.bool_)
+    ranges = VARIANTS[spec.variant]
+    if ranges.vacancy[1] > 0.0:
+        present = rng.random(sites.shape[:2]) >= vacancy[:, None]
+    if ranges.jitter[1] > 0.0:
+        sites += jitter[:, None, None] * rng.standard_normal(sites.shape)
+    return sites, present
+
+
+def blocks(spec: DatasetSpec, split: str, n: int) -> Iterator[Samples]:
+    """The first `n` samples of `split`, block by block and in order, rendered by as many threads as there are cores.
+
+    Holds a few blocks at a time, whatever `n` is.
+    """
+    sizes = [min(BLOCK, n - start) for start in range(0, n, BLOCK)]
+    workers = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    with ThreadPoolExecutor(workers) as executor:
+        pending: list[Future[Samples]] = []
+        for index, size in enumerate(sizes):
+            pending.append(executor.submit(make_block, spec, split, index, size))
+            if len(pending) > 2 * (workers or 1):
+                yield pending.pop(0).result()
+        for future in pending:
+            yield future.result()
+
+
+def make_samples(spec: DatasetSpec, split: str, n: int) -> Samples:
+    """The first `n` samples of `split`, in memory."""
+    return concatenate(list(blocks(spec, split, n)))
+
+
+def redraw(spec: DatasetSpec, types: NDArray[np.int64], factors: NDArray[np.float32]) -> Samples:
+    """Independent samples of the given conditions: what labels show is kept, all that they hide is drawn anew.
+
+    `types` [N] and `factors` [N, 5] as in `Samples`. It is the floor of every comparison with real images.
+    """
+    visible = np.array([*VARIANTS[spec.variant].visible, False])
+    images = np.empty((len(types), 1, spec.image_size, spec.image_size), dtype=np.uint8)
+    truth = np.empty((len(types), len(FACTORS)))
+    for k in range(spec.n_types):
+        rows = np.flatnonzero(types == k)
+        rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(SPLITS["redraw"], k)))
+        _, drawn = draw_factors(rng, DatasetSpec(spec.variant, spec.n_types, spec.image_size, spec.seed), len(rows))
+        low, high = LATTICES[k].aspect_range
+        drawn[:, 4] = rng.uniform(low, high, size=len(rows))
+        truth[rows] = np.where(visible, factors[rows], drawn)
+        for part in np.array_split(rows, len(rows) // BLOCK + 1):
+            sites, present = _disturbed_sites(rng, spec, k, truth[part])
+            images[part, 0] = render_uint8(sites, atom_sigma(truth[part, 0]), spec.image_size, present)
+    labels = np.where(visible[:4], truth[:, :4], 0.0)
+    return Samples(images, types, labels.astype(np.float32), truth.astype(np.float32))
+
+
+def exact_images(
+    lattice_type: int, spacing: NDArray[np.floating], theta: NDArray[np.floating], aspect: NDArray[np.floating], image_size: int
+) -> NDArray[np.float32]:
+    """Perfect crystals of one type, no vacancy, no jitter: float32 [B, H, W] with maximum 1.
+
+    `spacing` [B] in pixels, `theta` [B] in radians, `aspect` [B].
+    """
+    spacing, theta, aspect = (np.asarray(v, dtype=np.float64) for v in (spacing, theta, aspect))
+    if len(spacing) == 0:
+        return np.empty((0, image_size, image_size), dtype=np.float32)
+    corner = image_size / 2 * np.sqrt(2.0)
+    radius = float(np.max((corner + CUTOFF * atom_sigma(spacing)) / spacing))
+    # One table for all that share a radius up to rounding, so that it is built once.
+    unit = _table(lattice_type, np.ceil(radius * 4) / 4, min(1.0, float(np.floor(aspect.min() * 20) / 20)))
+    sites = place(unit, spacing, theta, aspect, (image_size / 2, image_size / 2))
+    return render(sites, atom_sigma(spacing), image_size).astype(np.float32)
+
+
+@lru_cache(maxsize=256)
+def _table(lattice_type: int, radius: float, aspect: float) -> NDArray[np.float64]:
+    return LATTICES[lattice_type].unit_sites(radius, aspect)
+
+
+def to_seed_format(samples: Samples) -> dict[str, torch.Tensor]:
+    """The dictionary that the toy-crystals scripts read: x_u8 uint8 [N, 1, H, W], y_cat int64 [N], y_cont float32 [N, 4]."""
+    arrays = {"x_u8": samples.images, "y_cat": samples.type, "y_cont": samples.labels}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def from_seed_format(content: dict[str, Any], source: str) -> Samples:
+    """Samples from such a dictionary; it holds no factors, so they are NaN.
+
+    Raises `UserError`, naming `source`, if a key is missing or a tensor has another dtype or shape.
+    """
+    expected = {"x_u8": (torch.uint8, 4), "y_cat": (torch.int64, 1), "y_cont": (torch.float32, 2)}
+    for name, (dtype, ndim) in expected.items():
+        found = content.get(name)
+        if not isinstance(found, torch.Tensor) or found.dtype != dtype or found.ndim != ndim:
+            came = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
+            raise UserError(f"{source}: expected {name} to be a {ndim}-dimensional {dtype} tensor, found {came}")
+    images, types, labels = (content[name].numpy() for name in expected)
+    n = len(types)
+    if images.shape[:2] != (n, 1) or images.shape[2] != images.shape[3] or labels.shape != (n, len(LABELS)):
+        raise UserError(
+            f"{source}: expected shapes [N, 1, H, H], [N], [N, 4], found {images.shape}, {types.shape}, {labels.shape}"
+        )
+    if n == 0 or types.min() < 0 or types.max() >= len(LATTICES):
+        raise UserError(f"{source}: expected one or more samples with y_cat from 0 to {len(LATTICES) - 1}")
+    return Samples(images, types, labels, np.full((n, len(FACTORS)), np.nan, dtype=np.float32))
+
+
+class OnTheFlyDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Samples made when they are asked for, without any file: item i is (image float32 [1, H, W] in [0, 1], type, labels [4]).
+
+    Item i equals sample i of the dataset on disk. The most recent `cached_blocks` blocks of 1,024 images stay in memory.
+    """
+
+    def __init__(self, spec: DatasetSpec, split: str, n: int, cached_blocks: int = 64) -> None:
+        self.spec, self.split, self.n = spec, split, n
+        self._block = lru_cache(maxsize=cached_blocks)(lambda index: make_block(spec, split, index))
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if not 0 <= i < self.n:
+            raise IndexError(f"index {i} is outside a dataset of {self.n} samples")
+        index, row = divmod(i, BLOCK)
+        block = self._block(index)
+        image = torch.from_numpy(block.images[row]).float() / 255.0
+        return image, torch.tensor(block.type[row]), torch.from_numpy(block.labels[row])

@@ -1,0 +1,45 @@
+"""What a user did wrong, told in one line."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: what was expected, what came, where, what to do. Never shown with a traceback."""
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn mistakes, interruption and a full disk into one line on stderr and an exit code that is not 0.
+
+    Raises `SystemExit`: 1 for errors, 130 for Ctrl-C or SIGTERM. Programming errors keep their traceback.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except UserError as error:
+        _exit(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        _exit("interrupted: nothing was written", 130)
+    except MemoryError:
+        _exit("error: out of memory; a smaller batch_size or dataset needs less", 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _exit(f"error: cannot write: {os.strerror(error.errno).lower()}{where}; free space or choose another folder", 1)
+
+
+def _exit(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)
+    raise SystemExit(code) from None

@@ -1,0 +1,1 @@
+"""Measures of generated crystals: against the exact image of the request, the nearest exact lattice, and held-out images."""

@@ -1,0 +1,86 @@
+"""A diffusion model of the codes (DDPM, Ho et al. 2020; in a latent space, Rombach et al. 2022), sampled with DDIM."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from toycrystals.conditioning import ConditionEncoder, Conditions
+from toycrystals.dataset import VariantName
+from toycrystals.diffusion.denoiser import Backbone, NetworkDenoiser, Prediction, diffusion_loss
+from toycrystals.diffusion.sampler import sample
+from toycrystals.diffusion.schedule import ScheduleName, make_schedule
+from toycrystals.latents import Latents, LatentScaling, Scaling
+from toycrystals.priors.base import SamplerSettings
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """What rebuilds the prior: its data, its network, its schedule."""
+
+    variant: VariantName
+    n_types: int
+    latent_dim: int
+    conditional: bool
+    harmonics: int
+    width: int
+    blocks: int
+    schedule: ScheduleName
+    timesteps: int
+    prediction: Prediction
+
+
+class DiffusionPrior(nn.Module):
+    """Codes in latent units; inside, a denoiser of codes scaled to unit variance."""
+
+    def __init__(self, config: DiffusionConfig, scaling: LatentScaling, sampler: SamplerSettings) -> None:
+        super().__init__()
+        self.config, self.scaling, self.sampler = config, scaling, sampler
+        condition = ConditionEncoder(config.variant, config.n_types, config.harmonics, config.conditional)
+        backbone = Backbone(config.latent_dim, config.width, config.blocks, condition)
+        schedule = make_schedule(config.schedule, config.timesteps)
+        self.denoiser = NetworkDenoiser(backbone, schedule, config.prediction, sampler.guidance)
+
+    @torch.no_grad()
+    def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
+        """One code for each condition, [N, D]."""
+        device = generator.device
+        self.to(device)
+        x_1 = torch.randn((len(conditions), self.config.latent_dim), generator=generator, device=device)
+        u = sample(
+            self.denoiser, self.denoiser.schedule, x_1, conditions.to(device), generator, self.sampler.steps, self.sampler.eta
+        )
+        return self.scaling.from_unit(u)
+
+    def tensors_and_meta(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return self.state_dict(), {"config": asdict(self.config)}
+
+    @classmethod
+    def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], sampler: SamplerSettings) -> Self:
+        config = DiffusionConfig(**meta["config"])
+        prior = cls(config, LatentScaling(config.latent_dim), sampler)
+        prior.load_state_dict(tensors)
+        return prior.eval().requires_grad_(False)
+
+
+class DiffusionObjective:
+    """The training loss of a diffusion prior on cached posteriors: their means, or fresh samples of them every step."""
+
+    def __init__(self, prior: DiffusionPrior, latents: Latents, fresh_samples: bool, condition_dropout: float) -> None:
+        self.prior, self.latents = prior, latents
+        self.fresh_samples, self.condition_dropout = fresh_samples, condition_dropout
+
+    def __call__(self, indices: Tensor, generator: torch.Generator, _epoch: float) -> Mapping[str, Tensor]:
+        posterior = type(self.latents.posterior)(*(value[indices] for value in self.latents.posterior))
+        codes = posterior.sample(generator) if self.fresh_samples else posterior.mu
+        x_0 = self.prior.scaling.to_unit(codes)
+        conditions = self.latents.conditions[indices]
+        return {"total": diffusion_loss(self.prior.denoiser, x_0, conditions, generator, self.condition_dropout)}
+
+
+def measure_scaling(latents: Latents, scaling: Scaling, fresh_samples: bool) -> LatentScaling:
+    """The scaling of the codes that the objective trains on."""
+    mu, logvar = latents.posterior
+    return LatentScaling.measure(mu, logvar.exp() if fresh_samples else torch.zeros_like(mu), scaling)

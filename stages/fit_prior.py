@@ -1,0 +1,32 @@
+"""Fit a prior that needs no training loop."""
+
+from pathlib import Path
+
+from stages.command import run
+from toycrystals.artifacts import load_tensors, save_tensors
+from toycrystals.config import load_params
+from toycrystals.latents import Latents
+from toycrystals.priors.base import Prior
+from toycrystals.priors.mop import MixtureOfPosteriors
+from toycrystals.priors.standard import StandardNormal
+
+
+def fit_prior(prior: str, latents: Path, model: Path) -> None:
+    """Fit `prior` to the latents of the training split."""
+    tensors, meta = load_tensors(latents, "latents")
+    vae, codes = meta["config"], Latents.from_tensors(tensors)
+    fitted: Prior
+    match prior:
+        case "standard":
+            fitted = StandardNormal.fit(codes)
+        case "mop":
+            neighbours = load_params().mop.neighbours
+            fitted = MixtureOfPosteriors(codes, neighbours, vae["variant"], vae["conditional"])
+        case _:
+            raise ValueError(f"no way to fit a prior called {prior!r} here")
+    weights, description = fitted.tensors_and_meta()
+    save_tensors(model, f"{prior} prior", weights, {**description, "vae": meta["vae"]})
+
+
+if __name__ == "__main__":
+    run(fit_prior)

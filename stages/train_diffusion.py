@@ -1,0 +1,58 @@
+"""Train the latent diffusion prior."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from stages.command import run
+from toycrystals.artifacts import load_tensors, save_tensors, write_csv
+from toycrystals.config import load_params
+from toycrystals.device import describe, pick_device, resolve_precision
+from toycrystals.latents import Latents
+from toycrystals.priors.base import SamplerSettings
+from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_scaling
+from toycrystals.rng import VALIDATION, make_generator, seed_initialisation
+from toycrystals.training import Trainer, TrainingConfig, epoch_means
+
+
+def train_diffusion(train: Path, val: Path, model: Path, curve: Path) -> None:
+    """Train the prior on the latents in `train`, follow it on `val`, write its averaged weights and a curve."""
+    params = load_params()
+    p = params.diffusion
+    device = pick_device()
+    dtype = resolve_precision(p.precision, device)
+    tensors, meta = load_tensors(train, "latents")
+    latents = Latents.from_tensors(tensors).to(device)
+    held_out = Latents.from_tensors(load_tensors(val, "latents")[0]).to(device)
+    vae, fresh_samples = meta["config"], p.train_on == "samples"
+
+    seed_initialisation(params.seed)
+    conditional = vae["conditional"] if p.conditional == "auto" else bool(p.conditional)
+    config = DiffusionConfig(
+        vae["variant"], vae["n_types"], vae["latent_dim"], conditional, p.harmonics, p.width, p.blocks,
+        p.schedule, p.timesteps, p.prediction,
+    )  # fmt: skip
+    scaling = measure_scaling(latents, p.scaling, fresh_samples)
+    prior = DiffusionPrior(config, scaling, SamplerSettings(steps=p.timesteps, eta=1.0, guidance=1.0)).to(device)
+    objective = DiffusionObjective(prior, latents, fresh_samples, p.condition_dropout)
+    training = TrainingConfig(params.seed, p.epochs, p.batch_size, p.learning_rate, dtype, p.ema_decay)
+    trainer = Trainer(prior, objective, len(latents), training, device)
+
+    print(f"train_diffusion: {describe(device, dtype)}, {trainer.total_steps} steps", file=sys.stderr)
+    validation = DiffusionObjective(prior, held_out, fresh_samples, 0.0)
+    rows = []
+    for means in epoch_means(trainer, "train_diffusion"):
+        with torch.no_grad():
+            noise = make_generator(params.seed, VALIDATION, device=device)
+            val_total = validation(torch.arange(len(held_out), device=device), noise, 0.0)["total"].item()
+        rows.append({**means, "val_total": val_total})
+    trainer.use_average()
+    weights, description = prior.tensors_and_meta()
+    save_tensors(model, "diffusion prior", weights, {**description, "vae": meta["vae"]})
+    write_csv(curve, pd.DataFrame(rows))
+
+
+if __name__ == "__main__":
+    run(train_diffusion)
