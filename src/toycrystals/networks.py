@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(zeroed.bias)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """X [N, width], condition [N, condition_features] -> [N, width]."""
+        """x [N, width], condition [N, condition_features] -> [N, width]."""
         h: Tensor = self.norm(x)
         if self.modulation is None:
             change: Tensor = self.out(F.silu(self.hidden(h)))

@@ -18,7 +18,7 @@ from toycrystals.diffusion.schedule import Schedule
 
 
 def time_grid(steps: int) -> Tensor:
-    """Steps + 1 times, float64, from the noisiest level, 1, to the data, 0. Raises `ValueError` for fewer than one step."""
+    """steps + 1 times, float64, from the noisiest level, 1, to the data, 0. Raises `ValueError` for fewer than one step."""
     if steps < 1:
         raise ValueError(f"expected at least 1 sampling step, got {steps}")
     return torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)
