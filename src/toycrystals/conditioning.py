@@ -101,7 +101,7 @@ class ConditionEncoder(nn.Module):
         return vectors if present is None else torch.where(present[:, None], vectors, null)
 
     def angle_features(self, conditions: Conditions) -> Tensor:
-        """Sin and cos of k m theta for k = 1 .. K: [N, 2 K]."""
+        """sin and cos of k m theta for k = 1 .. K: [N, 2 K]."""
         k = torch.arange(1, self.harmonics + 1, device=conditions.type.device)
         # float64, reduced before the cast: at k m = 192 a float32 product would lose the last digits of the angle.
         phase = self.symmetry_order[conditions.type].double() * conditions.labels[:, _THETA].double()
@@ -110,7 +110,7 @@ class ConditionEncoder(nn.Module):
 
 
 def keep_mask(n: int, dropout: float, generator: torch.Generator, device: torch.device) -> Tensor | None:
-    """Bool [n], false with probability `dropout`: which conditions a training step shows. None where nothing is dropped."""
+    """bool [n], false with probability `dropout`: which conditions a training step shows. None where nothing is dropped."""
     if dropout == 0.0:
         return None
     return torch.rand(n, generator=generator, device=generator.device).to(device) >= dropout

@@ -76,7 +76,7 @@ class MLPDecoder(nn.Module):
         self.layers = ResidualMLP(latent_dim + condition_features, width, blocks=2, features_out=image_size**2)
 
     def forward(self, z: Tensor, condition: Tensor) -> Tensor:
-        """Z [N, D], condition [N, C] -> images [N, 1, H, W], unbounded."""
+        """z [N, D], condition [N, C] -> images [N, 1, H, W], unbounded."""
         pixels: Tensor = self.layers(torch.cat([z, condition], dim=1))
         return pixels.view(len(z), 1, self.image_size, self.image_size)
 
@@ -120,7 +120,7 @@ class ConvDecoder(nn.Module):
         self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, z: Tensor, condition: Tensor) -> Tensor:
-        """Z [N, D], condition [N, C] -> images [N, 1, H, W], unbounded."""
+        """z [N, D], condition [N, C] -> images [N, 1, H, W], unbounded."""
         coarse = self.seed(torch.cat([z, condition], dim=1)).unflatten(1, self.coarse)
         images: Tensor = self.layers(coarse.contiguous(memory_format=torch.channels_last))
         return images

@@ -84,7 +84,7 @@ class VAE(nn.Module):
                 self.decoder = ConvDecoder(*shape, config.latent_dim)
 
     def encode(self, images: Tensor, conditions: Conditions, present: Tensor | None = None) -> Posterior:
-        """Images float [N, 1, H, W] in [0, 1] -> posterior over codes [N, D]; see `ConditionEncoder` for `present`."""
+        """images float [N, 1, H, W] in [0, 1] -> posterior over codes [N, D]; see `ConditionEncoder` for `present`."""
         features = self.encoder(images, self.condition(conditions, present)).float()
         mu, logvar = features.chunk(2, dim=1)
         return Posterior(mu, logvar.clamp(*_LOGVAR_RANGE))

@@ -42,7 +42,7 @@ class MixtureOfPosteriors:
         return Posterior(posterior.mu.to(device)[chosen], posterior.logvar.to(device)[chosen]).sample(generator)
 
     def log_prob(self, codes: Tensor, conditions: Conditions) -> Tensor:
-        """Log p(z | c) in nats: [N]."""
+        """log p(z | c) in nats: [N]."""
         result = torch.empty(len(codes), device=codes.device)
         posterior = self.exemplars.posterior
         for rows, candidates in self._candidates(conditions.to(codes.device)):

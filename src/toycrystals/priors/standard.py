@@ -28,7 +28,7 @@ class StandardNormal:
         return torch.randn((len(conditions), self.dim), generator=generator, device=generator.device)
 
     def log_prob(self, codes: Tensor, conditions: Conditions) -> Tensor:
-        """Log p(z) in nats: [N]."""
+        """log p(z) in nats: [N]."""
         return -0.5 * (codes.square() + math.log(2.0 * math.pi)).sum(dim=1)
 
     def tensors_and_meta(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

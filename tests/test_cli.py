@@ -1,0 +1,135 @@
+"""The command line, with untrained models: what it writes, and what it says to a mistake."""
+
+import shutil
+import sys
+
+import matplotlib.image
+import pytest
+import torch
+from closure import ROOT
+from safetensors.torch import load_file
+from toycrystals.artifacts import fingerprint, load_tensors, save_pt, save_tensors
+from toycrystals.cli import main
+from toycrystals.dataset import DatasetSpec, make_samples, to_seed_format
+from toycrystals.latents import LatentScaling
+from toycrystals.priors.base import SamplerSettings
+from toycrystals.priors.diffusion import DiffusionConfig, DiffusionPrior
+from toycrystals.priors.standard import StandardNormal
+from toycrystals.vae import VAE, VAEConfig
+
+
+def save_models(folder, variant="rot_only", n_types=4):
+    torch.manual_seed(0)
+    vae = VAE(VAEConfig(variant, n_types, 16, "mlp", True, 4, 3, 32))
+    tensors, meta = vae.tensors_and_meta()
+    save_tensors(folder / "vae.safetensors", "VAE", tensors, meta)
+    config = DiffusionConfig(variant, n_types, 3, True, 4, 16, 1, "cosine", 100, "x0")
+    diffusion = DiffusionPrior(config, LatentScaling(3), SamplerSettings(2, 0.0, 1.0))
+    for name, prior in (("standard", StandardNormal(3)), ("diffusion", diffusion)):
+        weights, about = prior.tensors_and_meta()
+        save_tensors(folder / f"priors/{name}.safetensors", f"{name} prior", weights, {**about, "vae": fingerprint(tensors)})
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    save_models(tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOYCRYSTALS_DEVICE", "cpu")
+    return tmp_path
+
+
+@pytest.fixture
+def toycrystals(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["toycrystals", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        return ending.value.code or 0, capsys.readouterr().err
+
+    return call
+
+
+SAMPLE = ["sample", "--prior", "diffusion", "--type", "honeycomb", "--theta", 15]
+
+
+def test_sample_writes_a_grid(home, toycrystals):
+    assert toycrystals(*SAMPLE, "--n", 6, "--out", "grid.png")[0] == 0
+    height, width, _ = matplotlib.image.imread(home / "grid.png").shape
+    assert width > height > 100
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_sample_writes_tensors_for_the_request(home, toycrystals, suffix):
+    assert toycrystals(*SAMPLE, "--n", 5, "--out", f"out.{suffix}")[0] == 0
+    path = home / f"out.{suffix}"
+    tensors = load_file(path) if suffix == "safetensors" else torch.load(path, weights_only=True)
+    assert tensors["images"].shape == (5, 1, 16, 16)
+    assert tensors["images"].dtype == torch.uint8
+    assert tensors["codes"].shape == (5, 3)
+    assert tensors["type"].tolist() == [3] * 5
+    assert tensors["labels"].rad2deg()[:, 1].tolist() == pytest.approx([15.0] * 5)
+
+
+def test_sample_is_a_function_of_the_seed(home, toycrystals):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        toycrystals(*SAMPLE, "--n", 3, "--seed", seed, "--out", f"{name}.safetensors")
+    a, b, c = ((home / f"{name}.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_angle_is_read_modulo_the_symmetry(home, toycrystals):
+    for name, theta in (("a", 15), ("b", 135)):
+        toycrystals(*SAMPLE[:-1], theta, "--n", 3, "--out", f"{name}.safetensors")
+    a, b = (load_file(home / f"{name}.safetensors")["images"].int() for name in "ab")
+    assert (a - b).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*SAMPLE[:4], "hexagonal", "--out", "a.png"], ["--type", "hexagonal", "honeycomb"]),
+        ([*SAMPLE[:-1], 75, "--out", "a.png"], ["theta = 75 degrees", "0 to 60"]),
+        ([*SAMPLE, "--out", "a.jpeg"], ["a.jpeg", ".png"]),
+        ([*SAMPLE, "--n", 0, "--out", "a.png"], ["--n"]),
+        ([*SAMPLE], ["--out"]),
+        ([*SAMPLE, "--models", "nowhere", "--out", "a.png"], ["nowhere", "dvc repro"]),
+        (["sample", "--prior", "oracle"], ["--prior", "oracle"]),
+        (["preview", "--variant", "half", "--out", "a.png"], ["--variant", "half"]),
+        (["import", "nothing.pt", "a.safetensors"], ["nothing.pt"]),
+        (["paint"], ["paint"]),
+        ([], ["command"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(home, toycrystals, arguments, words):
+    before = sorted(home.iterdir())
+    code, error = toycrystals(*arguments)
+    assert code == 1
+    assert len(error.strip().splitlines()) == 1, error
+    assert all(word.lower() in error.lower() for word in words), error
+    assert sorted(home.iterdir()) == before
+
+
+def test_type_that_the_model_has_not_seen_is_refused(home, toycrystals):
+    save_models(home / "two", n_types=2)
+    code, error = toycrystals(*SAMPLE, "--models", "two", "--out", "a.png")
+    assert code == 1
+    assert "square, rectangular" in error
+
+
+def test_preview_draws_every_variant(home, toycrystals):
+    for variant in ("simple", "rot_only", "full"):
+        assert toycrystals("preview", "--variant", variant, "--columns", 2, "--image-size", 16, "--out", f"{variant}.png")[0] == 0
+    assert (home / "simple.png").read_bytes() != (home / "full.png").read_bytes()
+
+
+def test_import_and_export_are_inverse(home, toycrystals):
+    samples = make_samples(DatasetSpec("rot_only", 4, 16, 0), "train", 40)
+    original = to_seed_format(samples)
+    save_pt(home / "seed.pt", original)
+    assert toycrystals("import", "seed.pt", "data.safetensors")[0] == 0
+    assert load_tensors(home / "data.safetensors", "dataset")[1]["spec"]["image_size"] == 16
+    assert toycrystals("export", "data.safetensors", "again.pt")[0] == 0
+    again = torch.load(home / "again.pt", weights_only=True)
+    assert set(again) == set(original)
+    assert all(again[name].equal(original[name]) for name in original)
