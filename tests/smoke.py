@@ -25,7 +25,11 @@ TOY = {
 def copy_project(folder: Path) -> Path:
     """Copy what git tracks or would track, without lock and results, into a new git repository in `folder`."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     for name in filter(None, listed.stdout.split("\0")):
         source, target = ROOT / name, folder / name
@@ -51,7 +55,9 @@ def dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.Complet
     """Run dvc in `folder` with this interpreter's environment, and keep what it prints."""
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {**os.environ, "PATH": paths, "TOYCRYSTALS_DEVICE": "cpu"}
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
     if check and done.returncode:
         raise RuntimeError(f"dvc {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done

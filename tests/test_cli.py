@@ -8,6 +8,7 @@ import pytest
 import torch
 from closure import ROOT
 from safetensors.torch import load_file
+
 from toycrystals.artifacts import fingerprint, load_tensors, save_pt, save_tensors
 from toycrystals.cli import main
 from toycrystals.dataset import DatasetSpec, make_samples, to_seed_format

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from closure import ROOT, import_closure
 from smoke import TOY, copy_project, dvc, set_params
+
 from toycrystals.artifacts import load_tensors
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -163,7 +164,8 @@ def assert_one_line(done, *words):
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value"), [("vae", "beta", "banana"), ("sample", "steps", 0), ("data", "variant", "none"), ("vae", "bta", 1)]
+    ("section", "key", "value"),
+    [("vae", "beta", "banana"), ("sample", "steps", 0), ("data", "variant", "none"), ("vae", "bta", 1)],
 )
 def test_wrong_param_ends_the_run_with_its_name(scratch, section, key, value):
     set_params(scratch, {section: {key: value}})

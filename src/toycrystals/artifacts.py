@@ -5,10 +5,11 @@ Nothing that changes from run to run enters a file, so equal content means equal
 """
 
 import hashlib
+import io
 import json
 import math
 import os
-import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +72,8 @@ def load_meta(path: Path, kind: str) -> Meta:
 
 
 def _meta(file: Any) -> Meta:
-    return dict(json.loads((file.metadata() or {}).get(_KEY, "{}")))
+    content = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+    return content if isinstance(content, dict) else {}
 
 
 @contextmanager
@@ -150,7 +152,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises `UserError` if it is missing or no JSON."""
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: expected a JSON file, found nothing; run `dvc repro` first") from None
     except ValueError as error:
         raise UserError(f"{path}: expected JSON, {error}; delete it and run `dvc repro`") from None
@@ -166,16 +168,19 @@ def read_csv(path: Path) -> pd.DataFrame:
     """The table in a CSV file. Raises `UserError` if it is missing or no CSV."""
     try:
         return pd.read_csv(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: expected a CSV file, found nothing; run `dvc repro` first") from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: expected CSV, {error}; delete it and run `dvc repro`") from None
+        raise UserError(f"{path}: expected CSV, {str(error).strip()}; delete it and run `dvc repro`") from None
 
 
 def save_pt(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a dictionary of tensors with ``torch.save``."""
+    # By way of memory: given a path, torch puts the temporary file's name into the content, and a full disk is no OSError.
+    buffer = io.BytesIO()
+    torch.save(dict(tensors), buffer)
     with atomic(path) as temporary:
-        torch.save(dict(tensors), temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_pt(path: Path) -> dict[str, Any]:
@@ -183,10 +188,15 @@ def load_pt(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: expected a .pt file, found nothing; check the path")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: expected a .pt file of plain tensors, found one that cannot be read ({reason})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception:
+        raise UserError(
+            f"{path}: expected a .pt file of plain tensors, found one that is damaged or holds other objects"
+        ) from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a dictionary of tensors, found {type(content).__name__}")
     return content
@@ -196,8 +206,9 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of names and contents: says which model an artifact was made with."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -42,7 +42,11 @@ class Conditions:
         if lattice_type >= n_types:
             raise UserError(f"type {TYPES[lattice_type]}: the model knows {', '.join(TYPES[:n_types])}")
         ranges, values = VARIANTS[variant], list(labels)
-        values[_THETA] %= LATTICES[lattice_type].period
+        # A whole number of periods is no rotation, also where rounding leaves it just below one.
+        period = LATTICES[lattice_type].period
+        values[_THETA] %= period
+        if period - values[_THETA] < 1e-6:
+            values[_THETA] = 0.0
         for i, (name, visible) in enumerate(zip(LABELS, ranges.visible, strict=True)):
             low, high = getattr(ranges, name)
             if not visible:

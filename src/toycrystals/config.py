@@ -7,7 +7,8 @@ checked whichever one a stage asks for, so that a mistake ends a run before any 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -60,6 +61,13 @@ class VAE(Section):
     precision: Precision
 
 
+def _no_number(value: Any) -> Any:
+    """Refuse 1 and 0, which Python takes for True and False."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise PydanticCustomError("bool_or_auto", "input should be True, False or 'auto'")
+    return value
+
+
 class Diffusion(Section):
     """The latent diffusion prior.
 
@@ -68,7 +76,7 @@ class Diffusion(Section):
     the most steps that a sampler may take. `prediction`: what the network's output means.
     """
 
-    conditional: Literal[True, False, "auto"]
+    conditional: Annotated[Literal[True, False, "auto"], BeforeValidator(_no_number)]
     condition_dropout: Share
     train_on: Literal["means", "samples"]
     scaling: Literal["global", "per_dimension"]
@@ -172,7 +180,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """
     try:
         content = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: expected the file of hyperparameters, found nothing; run from the project's root") from None
     except (YAMLError, UnicodeDecodeError) as error:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

@@ -4,17 +4,18 @@ Block b of `BLOCK` samples draws from its own ``SeedSequence(seed, spawn_key=(sp
 dataset is a prefix of a long one, and any block can be made on the fly, in any order, on any machine.
 """
 
-import os
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from toycrystals.device import available_cores
 from toycrystals.errors import UserError
 from toycrystals.lattice import LATTICES, place
 from toycrystals.render import CUTOFF, atom_sigma, render, render_uint8
@@ -157,16 +158,15 @@ def blocks(spec: DatasetSpec, split: str, n: int) -> Iterator[Samples]:
 
     Holds a few blocks at a time, whatever `n` is.
     """
-    sizes = [min(BLOCK, n - start) for start in range(0, n, BLOCK)]
-    workers = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    workers = available_cores()
     with ThreadPoolExecutor(workers) as executor:
-        pending: list[Future[Samples]] = []
-        for index, size in enumerate(sizes):
-            pending.append(executor.submit(make_block, spec, split, index, size))
-            if len(pending) > 2 * (workers or 1):
-                yield pending.pop(0).result()
-        for future in pending:
-            yield future.result()
+        pending: deque[Future[Samples]] = deque()
+        for index, start in enumerate(range(0, n, BLOCK)):
+            pending.append(executor.submit(make_block, spec, split, index, min(BLOCK, n - start)))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def make_samples(spec: DatasetSpec, split: str, n: int) -> Samples:
@@ -211,7 +211,7 @@ def exact_images(
     # One table for all that share a radius up to rounding, so that it is built once.
     unit = _table(lattice_type, np.ceil(radius * 4) / 4, min(1.0, float(np.floor(aspect.min() * 20) / 20)))
     sites = place(unit, spacing, theta, aspect, (image_size / 2, image_size / 2))
-    return render(sites, atom_sigma(spacing), image_size).astype(np.float32)
+    return render(sites, atom_sigma(spacing), image_size)
 
 
 @lru_cache(maxsize=256)
@@ -236,14 +236,14 @@ def from_seed_format(content: dict[str, Any], source: str) -> Samples:
         if not isinstance(found, torch.Tensor) or found.dtype != dtype or found.ndim != ndim:
             came = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
             raise UserError(f"{source}: expected {name} to be a {ndim}-dimensional {dtype} tensor, found {came}")
-    images, types, labels = (content[name].numpy() for name in expected)
+    images, types, labels = (content[name].detach().numpy() for name in expected)
     n = len(types)
     if images.shape[:2] != (n, 1) or images.shape[2] != images.shape[3] or labels.shape != (n, len(LABELS)):
         raise UserError(
             f"{source}: expected shapes [N, 1, H, H], [N], [N, 4], found {images.shape}, {types.shape}, {labels.shape}"
         )
-    if n == 0 or types.min() < 0 or types.max() >= len(LATTICES):
-        raise UserError(f"{source}: expected one or more samples with y_cat from 0 to {len(LATTICES) - 1}")
+    if n == 0 or types.min() < 0 or types.max() >= len(LATTICES) or not np.isfinite(labels).all():
+        raise UserError(f"{source}: expected one or more samples with y_cat from 0 to {len(LATTICES) - 1} and finite y_cont")
     return Samples(images, types, labels, np.full((n, len(FACTORS)), np.nan, dtype=np.float32))
 
 
@@ -255,7 +255,12 @@ class OnTheFlyDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor,
 
     def __init__(self, spec: DatasetSpec, split: str, n: int, cached_blocks: int = 64) -> None:
         self.spec, self.split, self.n = spec, split, n
-        self._block = lru_cache(maxsize=cached_blocks)(lambda index: make_block(spec, split, index))
+        self.cached_blocks = cached_blocks
+        self._block = lru_cache(maxsize=cached_blocks)(partial(make_block, spec, split))
+
+    def __reduce__(self) -> tuple[type, tuple[DatasetSpec, str, int, int]]:
+        # A worker process makes its own blocks: the cache does not travel.
+        return type(self), (self.spec, self.split, self.n, self.cached_blocks)
 
     def __len__(self) -> int:
         return self.n
@@ -266,4 +271,4 @@ class OnTheFlyDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor,
         index, row = divmod(i, BLOCK)
         block = self._block(index)
         image = torch.from_numpy(block.images[row]).float() / 255.0
-        return image, torch.tensor(block.type[row]), torch.from_numpy(block.labels[row])
+        return image, torch.tensor(block.type[row]), torch.tensor(block.labels[row])

@@ -12,6 +12,11 @@ Precision = Literal["auto", "bf16", "fp32"]
 VARIABLE = "TOYCRYSTALS_DEVICE"
 
 
+def available_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pick_device() -> torch.device:
     """CUDA where there is one, else the CPU; the environment variable ``TOYCRYSTALS_DEVICE`` (cpu, cuda, cuda:N) overrides.
 

@@ -189,6 +189,6 @@ def _marks(axes: Axes, metrics: Mapping[str, Mapping[str, float]], names: Mappin
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write a figure; the bytes hold no date and no version."""
+    """Write a figure in the format of its suffix; a PNG's bytes hold no date and no version."""
     metadata: dict[str, Any] = {"Software": None} if str(path).endswith(".png") else {}
     figure.savefig(path, metadata=metadata)

@@ -96,12 +96,12 @@ def _render_uint8(out, sites, present, sigma):  # type: ignore[no-untyped-def]
 
 def render(
     sites: NDArray[np.float64], sigma: NDArray[np.float64], size: int, present: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
-    """Images [B, size, size] with maximum 1, from sites [B, S, 2] in (x, y) pixels and atom widths `sigma` [B].
+) -> NDArray[np.float32]:
+    """Images float32 [B, size, size] with maximum 1, from sites [B, S, 2] in (x, y) pixels and atom widths `sigma` [B].
 
     `present` [B, S] leaves sites out. An image without an atom is zero.
     """
-    out = np.empty((len(sites), size, size))
+    out = np.empty((len(sites), size, size), dtype=np.float32)
     _render(out, sites, _mask(sites, present), sigma)
     return out
 

@@ -16,6 +16,9 @@ from tqdm import tqdm
 from toycrystals.device import autocast
 from toycrystals.rng import NOISE, SHUFFLE, make_generator
 
+# Steps between two readings of the current losses: each one waits for the device.
+_REFRESH = 20
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -123,12 +126,14 @@ def epoch_means(trainer: Trainer, label: str) -> Iterator[dict[str, float]]:
     for record in bar:
         for name, value in record.losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
+        if record.step % _REFRESH == 0 and not bar.disable:
+            bar.set_postfix_str(_describe({name: value.item() for name, value in record.losses.items()}))
         if (record.step + 1) % trainer.steps_per_epoch == 0:
             means = {name: value.item() / trainer.steps_per_epoch for name, value in sums.items()}
-            bar.write(
-                f"{label}: epoch {record.epoch + 1}/{trainer.config.epochs}, "
-                + ", ".join(f"{name} {value:.4g}" for name, value in means.items()),
-                file=sys.stderr,
-            )
+            bar.write(f"{label}: epoch {record.epoch + 1}/{trainer.config.epochs}, {_describe(means)}", file=sys.stderr)
             yield {"epoch": record.epoch + 1, **means}
             sums = {}
+
+
+def _describe(losses: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in losses.items())

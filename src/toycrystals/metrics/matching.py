@@ -6,6 +6,8 @@ rendering ever closer lattices, so that no answer is rounded to the grid.
 """
 
 import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from toycrystals.dataset import VARIANTS, VariantName, exact_images
+from toycrystals.device import available_cores
 from toycrystals.lattice import LATTICES
 
 Floats = NDArray[np.float64]
-_CHUNK = 512
+_CHUNK = 256
 
 
 def unit_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -48,13 +51,15 @@ def match_requested(
     A rectangular request leaves the aspect open: the aspect in its range with the smallest error is taken.
     """
     mse, aspect = np.empty(len(images)), np.ones(len(images))
-    for k in np.unique(types):
-        for rows in _chunks(np.flatnonzero(types == k)):
-            request = _Request(images[rows], int(k), spacing[rows], theta[rows])
-            if LATTICES[k].has_aspect:
-                aspect[rows], mse[rows] = _best_aspect(request, LATTICES[k].aspect_range, aspect_step)
-            else:
-                mse[rows] = request.error(aspect[rows])
+
+    def match(k: int, rows: NDArray[np.intp]) -> None:
+        request = _Request(images[rows], k, spacing[rows], theta[rows])
+        if LATTICES[k].has_aspect:
+            aspect[rows], mse[rows] = _best_aspect(request, LATTICES[k].aspect_range, aspect_step)
+        else:
+            mse[rows] = request.error(aspect[rows])
+
+    _by_type(match, types)
     return Matched(mse, aspect)
 
 
@@ -157,29 +162,36 @@ class LatticeMatcher:
 
     def _refine(self, flat: NDArray[np.float32], found: Floats, ncc: Floats) -> None:
         """Pattern search in (spacing, theta, aspect) at ever smaller steps; changes `found` and `ncc` in place."""
-        for k in np.unique(found[:, 0]).astype(int):
-            free = self.steps * np.array([1.0, 1.0, float(LATTICES[k].has_aspect)])
+
+        def refine(k: int, rows: NDArray[np.intp]) -> None:
+            lattice, best, score = LATTICES[k], found[rows, 1:], ncc[rows]
+            free = self.steps * np.array([1.0, 1.0, float(lattice.has_aspect)])
             moves = [np.array(m) for m in itertools.product(*((-1, 0, 1) if f else (0,) for f in free)) if any(m)]
-            bounds = LATTICES[k].aspect_range
-            for rows in _chunks(np.flatnonzero(found[:, 0] == k)):
-                for halving in range(1, self.REFINEMENTS + 1):
-                    centre = found[rows, 1:].copy()
-                    for move in moves:
-                        candidate = centre + move * free / 2**halving
-                        candidate[:, 2] = candidate[:, 2].clip(*bounds)
-                        exact = standardise(
-                            exact_images(int(k), candidate[:, 0], candidate[:, 1], candidate[:, 2], self.image_size)
-                        )
-                        score = np.einsum("ij,ij->i", exact, flat[rows], dtype=np.float64)
-                        better = score > ncc[rows]
-                        ncc[rows[better]] = score[better]
-                        found[rows[better], 1:] = candidate[better]
+            for halving in range(1, self.REFINEMENTS + 1):
+                centre = best.copy()
+                for move in moves:
+                    candidate = centre + move * free / 2**halving
+                    candidate[:, 2] = candidate[:, 2].clip(*lattice.aspect_range)
+                    exact = standardise(exact_images(k, candidate[:, 0], candidate[:, 1], candidate[:, 2], self.image_size))
+                    correlation = np.einsum("ij,ij->i", exact, flat[rows], dtype=np.float64)
+                    better = correlation > score
+                    score[better], best[better] = correlation[better], candidate[better]
+            ncc[rows], found[rows, 1:] = score, best
+
+        _by_type(refine, found[:, 0].astype(np.int64))
+
+
+def _by_type(work: Callable[[int, NDArray[np.intp]], None], types: NDArray[np.int64]) -> None:
+    """Call `work` with a type and rows of that type until every row was seen, in as many threads as there are cores."""
+    jobs = [
+        (int(k), rows)
+        for k in np.unique(types)
+        for rows in np.array_split(np.flatnonzero(types == k), -(-np.sum(types == k) // _CHUNK))
+    ]
+    with ThreadPoolExecutor(available_cores()) as executor:
+        list(executor.map(work, *zip(*jobs, strict=True)))
 
 
 def psnr(mse: float) -> float:
     """Peak signal-to-noise ratio in dB of a mean squared error against a peak of 1; 99 at most, for JSON knows no infinity."""
     return float(min(99.0, -10.0 * np.log10(max(mse, 1e-12))))
-
-
-def _chunks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    return np.array_split(rows, max(1, -(-len(rows) // _CHUNK)))

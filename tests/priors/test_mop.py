@@ -1,0 +1,187 @@
+"""The mixture of posteriors against a brute-force search for its exemplars and torch's mixture of normals."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from toycrystals.conditioning import Conditions
+from toycrystals.latents import Latents
+from toycrystals.lattice import LATTICES
+from toycrystals.priors import restore_prior
+from toycrystals.priors.base import SamplerSettings
+from toycrystals.priors.mop import MixtureOfPosteriors, label_distance
+from toycrystals.rng import make_generator
+from toycrystals.vae import Posterior
+
+N, DIM, K = 160, 3, 4
+# What a mixture may depend on: the nearest angles of the type, the type, or nothing.
+CASES = {"nearest": ("rot_only", True), "type": ("simple", True), "everything": ("rot_only", False)}
+every_case = pytest.mark.parametrize("case", CASES)
+every_type = pytest.mark.parametrize("lattice_type", range(4))
+labels = st.tuples(st.floats(6.0, 14.0), st.floats(-7.0, 7.0), st.floats(0.0, 0.25), st.floats(0.0, 0.6))
+
+
+def uniform(*shape, seed=0):
+    return torch.rand(shape, generator=make_generator(seed))
+
+
+def requests(types, theta):
+    """Conditions of `types` at `theta`, with noise in the labels that the variant hides."""
+    hidden = uniform(len(types), 4, seed=8)
+    hidden[:, 1] = theta
+    return Conditions(types, hidden)
+
+
+def mixture(case="nearest", spread=1.0):
+    """Exemplar i has mean (i, -i, 10 i) before `spread`, so that a sharp posterior's sample tells where it came from."""
+    variant, conditional = CASES[case]
+    mu = spread * torch.arange(float(N))[:, None] * torch.tensor([1.0, -1.0, 10.0])
+    posterior = Posterior(mu, uniform(N, DIM, seed=2) - 1.0)
+    exemplars = requests(torch.arange(N) % 4, 2 * math.pi * uniform(N, seed=1))
+    return MixtureOfPosteriors(Latents(posterior, exemplars), K, variant, conditional)
+
+
+def expected_exemplars(prior, case, lattice_type, theta):
+    """Indices of the exemplars that `case` allows, by comparing angles with every copy of theta a period away."""
+    exemplars = prior.exemplars.conditions
+    same = np.flatnonzero(exemplars.type.numpy() == lattice_type)
+    if case == "everything":
+        return np.arange(N)
+    if case == "type":
+        return same
+    copies = theta + LATTICES[lattice_type].period * np.arange(-8, 9)
+    distance = np.abs(exemplars.labels[same, 1].numpy().astype(np.float64)[:, None] - copies).min(axis=1)
+    return same[np.argsort(distance)[:K]]
+
+
+def sharp(prior):
+    mu, logvar = prior.exemplars.posterior
+    latents = Latents(Posterior(mu, torch.full_like(logvar, -20.0)), prior.exemplars.conditions)
+    return MixtureOfPosteriors(latents, prior.neighbours, prior.variant, prior.conditional)
+
+
+@every_case
+@every_type
+@pytest.mark.parametrize("theta", [0.0, 0.4, 1.04])
+def test_samples_come_from_all_of_the_expected_exemplars_and_no_other(case, lattice_type, theta):
+    prior, n = mixture(case), 3000
+    codes = sharp(prior).sample(requests(torch.full((n,), lattice_type), theta), make_generator(0))
+    drawn, counts = np.unique(codes[:, 0].round().int().numpy(), return_counts=True)
+    expected = np.sort(expected_exemplars(prior, case, lattice_type, theta))
+    assert drawn.tolist() == expected.tolist()
+    assert counts.max() < 2.5 * n / len(expected)
+
+
+def test_every_request_of_a_mixed_list_gets_its_own_exemplars():
+    prior = mixture()
+    types, theta = torch.arange(1200) % 4, 2 * math.pi * uniform(1200, seed=5)
+    chosen = sharp(prior).sample(requests(types, theta), make_generator(0))[:, 0].round().int().tolist()
+    for k, angle, exemplar in zip(types.tolist(), theta.tolist(), chosen, strict=True):
+        assert exemplar in expected_exemplars(prior, "nearest", k, angle)
+
+
+@every_case
+def test_samples_have_the_mean_and_variance_of_the_mixture(case):
+    prior, n = mixture(case, spread=0.02), 20_000
+    codes = prior.sample(requests(torch.full((n,), 1), 0.3), make_generator(0)).double()
+    chosen = expected_exemplars(prior, case, 1, 0.3)
+    mu, variance = (value[chosen].double() for value in (prior.exemplars.posterior.mu, prior.exemplars.posterior.logvar.exp()))
+    total = variance.mean(dim=0) + mu.var(dim=0, correction=0)
+    assert ((codes.mean(dim=0) - mu.mean(dim=0)).abs() < 5 * (total / n).sqrt()).all()
+    torch.testing.assert_close(codes.var(dim=0), total, rtol=0.05, atol=0.0)
+
+
+@every_case
+@every_type
+def test_log_prob_equals_that_of_torch(case, lattice_type):
+    prior, theta = mixture(case, spread=0.05), 1.04
+    chosen = expected_exemplars(prior, case, lattice_type, theta)
+    mu, deviation = (value[chosen] for value in (prior.exemplars.posterior.mu, (prior.exemplars.posterior.logvar / 2).exp()))
+    oracle = MixtureSameFamily(Categorical(torch.ones(len(chosen))), Independent(Normal(mu, deviation), 1))
+    codes = 4.0 * uniform(20, DIM, seed=3)
+    found = prior.log_prob(codes, requests(torch.full((20,), lattice_type), theta))
+    torch.testing.assert_close(found, oracle.log_prob(codes), rtol=1e-4, atol=1e-4)
+
+
+def test_log_prob_puts_each_row_under_its_own_condition():
+    prior, codes = mixture(spread=0.05), 4.0 * uniform(40, DIM, seed=3)
+    conditions = requests(torch.arange(40) % 4, 2 * math.pi * uniform(40, seed=6))
+    alone = torch.cat([prior.log_prob(codes[[i]], conditions[torch.tensor([i])]) for i in range(40)])
+    torch.testing.assert_close(prior.log_prob(codes, conditions), alone)
+    assert prior.log_prob(codes, requests(conditions.type.flip(0), 0.0)).sub(alone).abs().max() > 1.0
+
+
+def test_samples_are_a_function_of_the_generator():
+    conditions = requests(torch.arange(40) % 4, 0.5)
+    first, second, other = (mixture().sample(conditions, make_generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, second)
+    assert not torch.isclose(first, other).all(dim=1).any()
+
+
+def test_fewer_exemplars_than_neighbours_are_all_used():
+    prior = mixture()
+    few = MixtureOfPosteriors(prior.exemplars, 10 * N, prior.variant, prior.conditional)
+    codes = sharp(few).sample(requests(torch.full((2000,), 2), 0.1), make_generator(0))
+    assert sorted(set(codes[:, 0].round().int().tolist())) == list(range(2, N, 4))
+
+
+def test_a_type_without_exemplars_is_refused():
+    prior = mixture()
+    kept = torch.arange(N)[prior.exemplars.conditions.type != 2]
+    mu, logvar = prior.exemplars.posterior
+    poor = MixtureOfPosteriors(
+        Latents(Posterior(mu[kept], logvar[kept]), prior.exemplars.conditions[kept]), K, "rot_only", conditional=True
+    )
+    with pytest.raises(ValueError, match="no training image is of type 2"):
+        poor.sample(requests(torch.tensor([0, 2]), 0.1), make_generator(0))
+
+
+@every_case
+def test_restored_mixtures_give_the_same_samples(case):
+    prior, conditions = mixture(case), requests(torch.arange(40) % 4, 0.5)
+    restored = restore_prior("mop", *prior.tensors_and_meta(), SamplerSettings(steps=1, eta=0.0, guidance=1.0))
+    assert torch.equal(restored.sample(conditions, make_generator(0)), prior.sample(conditions, make_generator(0)))
+
+
+@every_type
+@given(a=labels, b=labels, turns=st.integers(-3, 3))
+@settings(deadline=None)
+def test_distance_is_symmetric_and_blind_to_whole_periods(lattice_type, a, b, turns):
+    a, b = (torch.tensor([row], dtype=torch.float64) for row in (a, b))
+    turned = b + torch.tensor([0.0, turns * LATTICES[lattice_type].period, 0.0, 0.0])
+    distance = label_distance(a, b, lattice_type, "full")
+    torch.testing.assert_close(label_distance(b, a, lattice_type, "full"), distance)
+    torch.testing.assert_close(label_distance(a, turned, lattice_type, "full"), distance, rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(label_distance(b, turned, lattice_type, "full"), torch.zeros_like(distance), rtol=0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "lattice_type", "difference", "expected"),
+    [
+        ("full", 0, (8.0, 0.0, 0.0, 0.0), 1.0),
+        ("full", 0, (4.0, 0.0, 0.25, 0.0), math.hypot(0.5, 1.0)),
+        ("full", 0, (0.0, 0.0, 0.0, 0.3), 0.5),
+        ("full", 0, (0.0, math.radians(45), 0.0, 0.0), 0.75),
+        ("full", 0, (0.0, math.radians(80), 0.0, 0.0), 1 / 6),
+        ("rot_only", 1, (8.0, math.radians(30), 0.25, 0.6), 0.5),
+        ("rot_only", 2, (0.0, math.radians(59), 0.0, 0.0), 1 / 60),
+        ("rot_only", 3, (0.0, math.radians(59), 0.0, 0.0), 59 / 60),
+        ("simple", 0, (8.0, 1.0, 0.25, 0.6), 0.0),
+    ],
+)
+def test_distance_is_in_units_of_the_visible_ranges(variant, lattice_type, difference, expected):
+    origin = torch.tensor([[6.0, 0.2, 0.0, 0.0]])
+    found = label_distance(origin, origin + torch.tensor([difference]), lattice_type, variant)
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_distances_pair_every_row_with_every_row():
+    a, b = requests(torch.zeros(3, dtype=torch.long), uniform(3)).labels, requests(torch.zeros(5, dtype=torch.long), 0.3).labels
+    table = label_distance(a, b, 0, "rot_only")
+    assert table.shape == (3, 5)
+    torch.testing.assert_close(table[2, 4], label_distance(a[[2]], b[[4]], 0, "rot_only")[0, 0])
