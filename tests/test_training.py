@@ -81,9 +81,15 @@ def test_nothing_is_left_to_do_at_the_end():
     assert advance(run.run()) == []
 
 
-def test_noise_differs_from_step_to_step():
-    """With frozen weights and one batch of all samples, only the noise can move the loss."""
-    assert len(set(advance(trainer(learning_rate=0.0, batch_size=N).run()))) == CONFIG.epochs
+def test_every_step_has_noise_of_its_own():
+    draws, run = [], trainer()
+    loss = run.loss
+    run.loss = lambda indices, generator, epoch: (
+        draws.append(float(torch.rand(1, generator=generator))),
+        loss(indices, generator, epoch),
+    )[1]
+    advance(run.run())
+    assert len(set(draws)) == run.total_steps
 
 
 def test_an_epoch_visits_each_sample_at_most_once_in_an_order_of_its_own():

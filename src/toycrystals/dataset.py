@@ -113,20 +113,19 @@ def _unit_sites(lattice_type: int, variant: VariantName, image_size: int) -> NDA
     return sites
 
 
-def draw_factors(rng: np.random.Generator, spec: DatasetSpec, n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Types [n] and factors [n, 5] in the order of `FACTORS`; aspect is 1 for all types but rectangular."""
-    variant = VARIANTS[spec.variant]
-    types = rng.integers(spec.n_types, size=n)
-    columns = [rng.uniform(low, high, size=n) for low, high in (getattr(variant, name) for name in LABELS)]
-    u = rng.uniform(size=n)
+def draw_factors(rng: np.random.Generator, variant: VariantName, types: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Factors [N, 5], in the order of `FACTORS`, for crystals of `types` [N]; aspect is 1 for all types but rectangular."""
+    n = len(types)
+    columns = [rng.uniform(low, high, size=n) for low, high in (getattr(VARIANTS[variant], name) for name in LABELS)]
     low, high = (np.array(bounds)[types] for bounds in zip(*(lattice.aspect_range for lattice in LATTICES), strict=True))
-    return types, np.stack([*columns, low + (high - low) * u], axis=1)
+    return np.stack([*columns, low + (high - low) * rng.uniform(size=n)], axis=1)
 
 
 def make_block(spec: DatasetSpec, split: str, index: int, n: int = BLOCK) -> Samples:
     """The first `n` samples of block `index` of `split`."""
     rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(SPLITS[split], index)))
-    types, factors = draw_factors(rng, spec, BLOCK)
+    types = rng.integers(spec.n_types, size=BLOCK)
+    factors = draw_factors(rng, spec.variant, types)
     images = np.empty((n, 1, spec.image_size, spec.image_size), dtype=np.uint8)
     for k in range(spec.n_types):
         rows = np.flatnonzero(types == k)
@@ -185,10 +184,7 @@ def redraw(spec: DatasetSpec, types: NDArray[np.int64], factors: NDArray[np.floa
     for k in range(spec.n_types):
         rows = np.flatnonzero(types == k)
         rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(SPLITS["redraw"], k)))
-        _, drawn = draw_factors(rng, DatasetSpec(spec.variant, spec.n_types, spec.image_size, spec.seed), len(rows))
-        low, high = LATTICES[k].aspect_range
-        drawn[:, 4] = rng.uniform(low, high, size=len(rows))
-        truth[rows] = np.where(visible, factors[rows], drawn)
+        truth[rows] = np.where(visible, factors[rows], draw_factors(rng, spec.variant, types[rows]))
         for part in np.array_split(rows, len(rows) // BLOCK + 1):
             sites, present = _disturbed_sites(rng, spec, k, truth[part])
             images[part, 0] = render_uint8(sites, atom_sigma(truth[part, 0]), spec.image_size, present)

@@ -95,7 +95,7 @@ class Trainer:
             parameter.data.copy_(average)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs to go on as if nothing had happened."""
+        """Everything that `load_state_dict` needs to go on as if nothing had happened; live, so copy it before training on."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -122,6 +122,7 @@ def learning_rate_factor(step: int, total: int, warmup: int) -> float:
 def epoch_means(trainer: Trainer, label: str) -> Iterator[dict[str, float]]:
     """Run `trainer` with a progress bar on a terminal; yield an epoch's number (from 1) and mean losses, and print them."""
     sums: dict[str, Tensor] = {}
+    first = trainer.step
     bar = tqdm(trainer.run(), label, trainer.total_steps, unit="step", disable=not sys.stderr.isatty(), leave=False)
     for record in bar:
         for name, value in record.losses.items():
@@ -129,10 +130,10 @@ def epoch_means(trainer: Trainer, label: str) -> Iterator[dict[str, float]]:
         if record.step % _REFRESH == 0 and not bar.disable:
             bar.set_postfix_str(_describe({name: value.item() for name, value in record.losses.items()}))
         if (record.step + 1) % trainer.steps_per_epoch == 0:
-            means = {name: value.item() / trainer.steps_per_epoch for name, value in sums.items()}
+            means = {name: value.item() / (record.step + 1 - first) for name, value in sums.items()}
             bar.write(f"{label}: epoch {record.epoch + 1}/{trainer.config.epochs}, {_describe(means)}", file=sys.stderr)
             yield {"epoch": record.epoch + 1, **means}
-            sums = {}
+            sums, first = {}, record.step + 1
 
 
 def _describe(losses: Mapping[str, float]) -> str:

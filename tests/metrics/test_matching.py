@@ -153,11 +153,22 @@ def test_lattices_are_found_at_angles_that_the_data_never_has(matcher):
         assert angle_error(nearest.theta, theta, nearest.type)[0] < math.radians(0.15)
 
 
-def test_angles_lie_in_the_period_of_the_type(matcher):
-    images, types, *_ = every_type(10)
-    nearest = matcher(images)
-    assert (nearest.theta >= 0.0).all()
-    assert (nearest.theta < np.array([lattice.period for lattice in LATTICES])[types]).all()
+@pytest.mark.parametrize("degrees", [-0.3, 0.3])
+def test_angles_lie_in_the_period_of_the_type(matcher, degrees):
+    """An angle below zero is as far below the period, on the other side of the grid's first angle."""
+    for k, lattice in enumerate(LATTICES):
+        aspect = np.array([0.8543 if lattice.has_aspect else 1.0])
+        nearest = matcher(exact_images(k, np.array([10.0]), np.radians([degrees]), aspect, SIZE))
+        assert nearest.theta[0] == pytest.approx(math.radians(degrees) % lattice.period, abs=math.radians(0.15))
+
+
+@pytest.mark.parametrize(("aspect", "end"), [(0.73, 0.75), (1.38, 1.35)])
+def test_aspects_that_the_data_cannot_have_are_not_reported(matcher, aspect, end):
+    """Both measures compare with lattices that exist in the data: the answer is the end of their range."""
+    spacing, theta, types = np.array([10.0]), np.array([0.3]), np.array([1])
+    images = exact_images(1, spacing, theta, np.array([aspect]), SIZE)
+    assert match_requested(images, types, spacing, theta, STEP).aspect[0] == end
+    assert 0.75 <= matcher(images).aspect[0] <= 1.35
 
 
 def test_correlation_is_that_with_the_lattice_that_is_reported(matcher):

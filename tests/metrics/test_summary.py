@@ -59,6 +59,13 @@ def test_frequencies_are_those_of_the_types_and_sum_to_one(real, scores):
     assert frequencies == pytest.approx(np.bincount(real.type) / N, abs=0.03)
 
 
+def test_frequencies_are_those_of_the_images_and_not_of_the_requests(real):
+    triangular = real.images[np.flatnonzero(real.type == 2)[:1]].repeat(N, axis=0)
+    measures = summary(triangular, real)
+    assert [measures[f"type_frequency_{name}"] for name in TYPES] == [0.0, 0.0, 1.0, 0.0]
+    assert measures["type_accuracy"] == pytest.approx(np.mean(real.type == 2))
+
+
 def test_real_images_are_nearly_perfect(scores):
     assert scores["matched_psnr"] > 45.0
     assert all(scores[f"matched_psnr_{name}"] > 45.0 for name in TYPES)

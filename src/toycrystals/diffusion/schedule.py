@@ -22,7 +22,7 @@ class LinearSchedule:
     """
 
     def __init__(self, timesteps: int = 1000) -> None:
-        # The seed's endpoints belong to T = 1,000; other T keep the total noise (Song et al. 2021, appendix B).
+        # These endpoints belong to T = 1,000; other T scale them, to about the same total noise (Song et al. 2021, appendix B).
         betas = torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64) * (1000 / timesteps)
         log_alpha = 0.5 * torch.log1p(-betas.clamp_max(0.999)).cumsum(0)
         self.log_alpha = torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha])  # [T + 1]

@@ -6,6 +6,7 @@ rendering ever closer lattices, so that no answer is rounded to the grid.
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ def standardise(images: NDArray[np.float32]) -> NDArray[np.float32]:
     flat = images.reshape(len(images), -1)
     centred = flat - flat.mean(axis=1, keepdims=True)
     norm = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 1e-6), dtype=np.float32)
+    return np.asarray(np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 1e-4), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _best_aspect(request: _Request, bounds: tuple[float, float], step: float) ->
 def grid(bounds: tuple[float, float], step: float) -> Floats:
     """Evenly spaced values from one bound to the other, at most `step` apart."""
     low, high = bounds
-    return np.linspace(low, high, max(1, round((high - low) / step) + 1))
+    # 0.6 / 0.02 is a little more than 30.
+    return np.linspace(low, high, math.ceil((high - low) / step - 1e-9) + 1)
 
 
 @dataclass(frozen=True)
@@ -115,17 +117,17 @@ class Nearest:
 class LatticeMatcher:
     """Finds the nearest exact lattice among all types, spacings, angles and aspects that a variant of the dataset can have.
 
-    The grid is `theta_step` degrees by `aspect_step`, and 4 % in spacing; refinement then goes to 1/16 of it.
+    The grid is `theta_step` degrees by `aspect_step`, and 4 % in spacing; refinement then goes to 1/32 of it.
     """
 
     REFINEMENTS = 5
 
     def __init__(self, variant: VariantName, n_types: int, image_size: int, theta_step: float, aspect_step: float) -> None:
-        self.image_size = image_size
+        self.image_size, self.types = image_size, range(n_types)
         ranges = VARIANTS[variant]
         low, high = ranges.spacing
         self.spacings = np.geomspace(low, high, round(np.log(high / low) / 0.04) + 1)
-        self.steps = np.array([0.02 if low < high else 0.0, np.deg2rad(theta_step), aspect_step])
+        self.steps = np.array([0.04 if low < high else 0.0, np.deg2rad(theta_step), aspect_step])
         rows = []
         for k in range(n_types):
             lattice = LATTICES[k]
@@ -169,8 +171,9 @@ class LatticeMatcher:
             moves = [np.array(m) for m in itertools.product(*((-1, 0, 1) if f else (0,) for f in free)) if any(m)]
             for halving in range(1, self.REFINEMENTS + 1):
                 centre = best.copy()
+                unit = np.column_stack([centre[:, 0], np.ones((len(rows), 2))])  # the step in spacing is relative
                 for move in moves:
-                    candidate = centre + move * free / 2**halving
+                    candidate = centre + unit * move * free / 2**halving
                     candidate[:, 2] = candidate[:, 2].clip(*lattice.aspect_range)
                     exact = standardise(exact_images(k, candidate[:, 0], candidate[:, 1], candidate[:, 2], self.image_size))
                     correlation = np.einsum("ij,ij->i", exact, flat[rows], dtype=np.float64)

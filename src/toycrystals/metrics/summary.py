@@ -39,8 +39,8 @@ def summarise(
         aspects = matched.aspect[with_aspect[held_out.type]]
     else:
         aspects = nearest.aspect[with_aspect[nearest.type]]
-    for k, name in enumerate(TYPES[: int(held_out.type.max()) + 1]):
-        measures[f"type_frequency_{name}"] = float(np.mean(nearest.type == k))
+    for k in matcher.types:
+        measures[f"type_frequency_{TYPES[k]}"] = float(np.mean(nearest.type == k))
     truth = true_aspect[with_aspect[held_out.type]]
     if len(truth) and len(aspects):
         measures["aspect_w1"] = float(wasserstein_distance(aspects, truth))
