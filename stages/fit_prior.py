@@ -5,6 +5,7 @@ from pathlib import Path
 from stages.command import run
 from toycrystals.artifacts import load_tensors, save_tensors
 from toycrystals.config import load_params
+from toycrystals.errors import UserError
 from toycrystals.latents import Latents
 from toycrystals.priors.base import Prior
 from toycrystals.priors.mop import MixtureOfPosteriors
@@ -23,7 +24,7 @@ def fit_prior(prior: str, latents: Path, model: Path) -> None:
             neighbours = load_params().mop.neighbours
             fitted = MixtureOfPosteriors(codes, neighbours, vae["variant"], vae["conditional"])
         case _:
-            raise ValueError(f"no way to fit a prior called {prior!r} here")
+            raise UserError(f"prior {prior!r}: stages/fit_prior.py does not say how it is fitted")
     weights, description = fitted.tensors_and_meta()
     save_tensors(model, f"{prior} prior", weights, {**description, "vae": meta["vae"]})
 

@@ -27,7 +27,7 @@ def sample(prior: str, model: Path, vae: Path, test: Path, out: Path) -> None:
     for name, conditions in requests.items():
         images, codes = generator(conditions, params.seed)
         tensors = {"images": images, "codes": codes, "type": conditions.type, "labels": conditions.labels}
-        save_tensors(out / f"{name}.safetensors", "samples", tensors, {"conditional": generator.vae.config.conditional})
+        save_tensors(out / f"{name}.safetensors", "samples", tensors, {"conditional": generator.conditional})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from stages.command import run
 from toycrystals.artifacts import load_tensors, save_tensors, write_csv
 from toycrystals.config import load_params
 from toycrystals.device import describe, pick_device, resolve_precision
+from toycrystals.errors import UserError
 from toycrystals.latents import Latents
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_scaling
@@ -25,14 +26,17 @@ def train_diffusion(train: Path, val: Path, model: Path, curve: Path) -> None:
     dtype = resolve_precision(p.precision, device)
     tensors, meta = load_tensors(train, "latents")
     latents = Latents.from_tensors(tensors).to(device)
-    held_out = Latents.from_tensors(load_tensors(val, "latents")[0]).to(device)
+    held_out_tensors, held_out_meta = load_tensors(val, "latents")
+    if held_out_meta["vae"] != meta["vae"]:
+        raise UserError(f"{val}: codes of another VAE than those in {train}; run `dvc repro`")
+    held_out = Latents.from_tensors(held_out_tensors).to(device)
     vae, fresh_samples = meta["config"], p.train_on == "samples"
 
     seed_initialisation(params.seed)
     conditional = vae["conditional"] if p.conditional == "auto" else bool(p.conditional)
     config = DiffusionConfig(
         vae["variant"], vae["n_types"], vae["latent_dim"], conditional, p.harmonics, p.width, p.blocks,
-        p.schedule, p.timesteps, p.prediction,
+        p.schedule, p.timesteps, p.prediction, p.condition_dropout,
     )  # fmt: skip
     scaling = measure_scaling(latents, p.scaling, fresh_samples)
     prior = DiffusionPrior(config, scaling, SamplerSettings(steps=p.timesteps, eta=1.0, guidance=1.0)).to(device)

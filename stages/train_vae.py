@@ -24,13 +24,14 @@ def train_vae(train: Path, val: Path, model: Path, curve: Path) -> None:
     device = pick_device()
     dtype = resolve_precision(p.precision, device)
     tensors, meta = load_tensors(train, "dataset")
-    held_out, _ = load_tensors(val, "dataset")
+    held_out, held_out_meta = load_tensors(val, "dataset")
     spec = DatasetSpec(**meta["spec"])
 
     seed_initialisation(params.seed)
     config = VAEConfig(
         spec.variant, spec.n_types, spec.image_size, p.architecture, p.conditional, p.harmonics, p.latent_dim, p.width
     )
+    config.require(DatasetSpec(**held_out_meta["spec"]), val)
     vae = VAE(config).to(device)
     conditions = Conditions(tensors["type"], tensors["labels"]).to(device)
     images = tensors["images"].to(device)

@@ -25,7 +25,7 @@ def results_table(metrics: dict[str, dict[str, float]]) -> str:
     lines = ["| | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for method, row in metrics.items():
         name = "real, drawn again: the floor" if method == "real" else method_label(method)
-        cells = [form.format(row[key]) for key, (_, form) in COLUMNS.items()]
+        cells = [form.format(row[key]) if key in row else "-" for key, (_, form) in COLUMNS.items()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

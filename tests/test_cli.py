@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from toycrystals.artifacts import fingerprint, load_tensors, save_pt, save_tensors
 from toycrystals.cli import main
-from toycrystals.dataset import DatasetSpec, make_samples, to_seed_format
+from toycrystals.dataset import DatasetSpec, make_samples, to_pt_dict
 from toycrystals.latents import LatentScaling
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.diffusion import DiffusionConfig, DiffusionPrior
@@ -126,7 +126,7 @@ def test_preview_draws_every_variant(home, toycrystals):
 
 def test_import_and_export_are_inverse(home, toycrystals):
     samples = make_samples(DatasetSpec("rot_only", 4, 16, 0), "train", 40)
-    original = to_seed_format(samples)
+    original = to_pt_dict(samples)
     save_pt(home / "seed.pt", original)
     assert toycrystals("import", "seed.pt", "data.safetensors")[0] == 0
     assert load_tensors(home / "data.safetensors", "dataset")[1]["spec"]["image_size"] == 16

@@ -27,12 +27,12 @@ from toycrystals.dataset import (
     concatenate,
     draw_factors,
     exact_images,
-    from_seed_format,
+    from_pt_dict,
     make_block,
     make_samples,
     redraw,
     tensor_shapes,
-    to_seed_format,
+    to_pt_dict,
 )
 from toycrystals.errors import UserError
 from toycrystals.lattice import LATTICES, TYPES
@@ -440,19 +440,19 @@ def test_only_the_most_recent_blocks_stay_in_memory(monkeypatch):
 
 
 def seed_content(n=6):
-    return to_seed_format(make_samples(SMALL, "train", n))
+    return to_pt_dict(make_samples(SMALL, "train", n))
 
 
 def test_the_seed_format_comes_back_from_disk_as_it_went(tmp_path):
     samples = make_samples(SMALL, "train", 6)
-    save_pt(tmp_path / "train.pt", to_seed_format(samples))
+    save_pt(tmp_path / "train.pt", to_pt_dict(samples))
     content = torch.load(tmp_path / "train.pt", weights_only=True)
     assert {name: (t.dtype, tuple(t.shape)) for name, t in content.items()} == {
         "x_u8": (torch.uint8, (6, 1, 16, 16)),
         "y_cat": (torch.int64, (6,)),
         "y_cont": (torch.float32, (6, 4)),
     }
-    again = from_seed_format(load_pt(tmp_path / "train.pt"), "train.pt")
+    again = from_pt_dict(load_pt(tmp_path / "train.pt"), "train.pt")
     assert_same(again, Samples(samples.images, samples.type, samples.labels, np.full((6, 5), np.nan, np.float32)))
 
 
@@ -478,7 +478,7 @@ def test_the_seed_format_comes_back_from_disk_as_it_went(tmp_path):
 )
 def test_a_malformed_seed_file_is_refused_in_one_line(name, value, words):
     with pytest.raises(UserError) as info:
-        from_seed_format(seed_content() | {name: value}, "their/train.pt")
+        from_pt_dict(seed_content() | {name: value}, "their/train.pt")
     message = str(info.value)
     assert message.startswith("their/train.pt: expected ")
     assert "\n" not in message
@@ -490,16 +490,16 @@ def test_a_seed_file_without_a_key_is_refused(name):
     content = seed_content()
     del content[name]
     with pytest.raises(UserError, match=name):
-        from_seed_format(content, "train.pt")
+        from_pt_dict(content, "train.pt")
 
 
 def test_an_empty_seed_file_is_refused():
     with pytest.raises(UserError, match="one or more samples"):
-        from_seed_format({name: tensor[:0] for name, tensor in seed_content().items()}, "train.pt")
+        from_pt_dict({name: tensor[:0] for name, tensor in seed_content().items()}, "train.pt")
 
 
 def test_labels_with_a_gradient_are_read_as_numbers():
     content = seed_content()
     expected = content["y_cont"].numpy().copy()
-    samples = from_seed_format(content | {"y_cont": content["y_cont"].clone().requires_grad_()}, "train.pt")
+    samples = from_pt_dict(content | {"y_cont": content["y_cont"].clone().requires_grad_()}, "train.pt")
     np.testing.assert_array_equal(samples.labels, expected)

@@ -91,8 +91,8 @@ def run_program(body):
     ("body", "code", "stderr"),
     [
         ("raise UserError('a: got 1, expected 2')", 1, "error: a: got 1, expected 2\n"),
-        ("os.kill(os.getpid(), signal.SIGINT); signal.pause()", 130, "interrupted: nothing was written\n"),
-        ("os.kill(os.getpid(), signal.SIGTERM); signal.pause()", 130, "interrupted: nothing was written\n"),
+        ("os.kill(os.getpid(), signal.SIGINT); signal.pause()", 130, "interrupted: no half-written file is left\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); signal.pause()", 130, "interrupted: no half-written file is left\n"),
         pytest.param(
             "open('/dev/full', 'wb', buffering=0).write(b'x')",
             1,

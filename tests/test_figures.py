@@ -21,7 +21,7 @@ from toycrystals.figures import (
     save_figure,
 )
 from toycrystals.lattice import TYPES
-from toycrystals.priors import PRIORS
+from toycrystals.priors.registry import PRIORS
 
 METRICS = {
     "real": {"matched_psnr": 50.0, "matched_psnr_square": 60.0, "nearest_ncc": 0.998, "aspect_w1": 0.006, "mass_w1": 1e-4},

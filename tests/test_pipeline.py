@@ -218,7 +218,7 @@ def test_interrupted_training_writes_nothing(scratch, signal_number):
         process.send_signal(signal_number)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert rest.strip().splitlines()[-1] == "interrupted: nothing was written"
+    assert rest.strip().splitlines()[-1] == "interrupted: no half-written file is left"
     assert "Traceback" not in rest
     assert not (scratch / "out").exists()
 

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def _readable(path: Path) -> None:
 def save_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Meta) -> None:
     """Write `tensors` as a safetensors file of `kind`; `meta` is JSON."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic(path) as temporary, _full_disk_is_oserror():
+    with atomic(path) as temporary, _file_errors_are_oserrors():
         save_file(tensors, temporary, metadata={_KEY: _dumps({**meta, "kind": kind})})
         _readable(temporary)
 
@@ -92,13 +93,13 @@ def _open(path: Path, kind: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _full_disk_is_oserror() -> Iterator[None]:
+def _file_errors_are_oserrors() -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        if "No space left" in str(error) or "os error 28" in str(error):
-            raise OSError(28, "No space left on device") from None
-        raise
+        if (code := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
 
 
 _DTYPES = {"uint8": "U8", "int64": "I64", "float32": "F32"}

@@ -1,11 +1,11 @@
 """``toycrystals``: what is not a stage. Look at data, sample from a trained prior, exchange datasets with other programs."""
 
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from tqdm import tqdm
@@ -14,14 +14,14 @@ from typer.exceptions import TyperException
 from toycrystals.artifacts import atomic, load_pt, load_tensors, save_pt, save_tensors
 from toycrystals.conditioning import Conditions
 from toycrystals.config import load_params
-from toycrystals.dataset import DatasetSpec, Samples, VariantName, from_seed_format, make_samples, to_seed_format
+from toycrystals.dataset import LABELS, VARIANTS, DatasetSpec, Samples, VariantName, from_pt_dict, make_samples, to_pt_dict
 from toycrystals.device import pick_device
 from toycrystals.errors import UserError, one_line_errors
 from toycrystals.figures import draw_preview, draw_square_grid, save_figure
-from toycrystals.generation import load_generator
+from toycrystals.generation import CrystalGenerator, load_generator
 from toycrystals.lattice import TYPES
-from toycrystals.priors import PRIORS
 from toycrystals.priors.base import SamplerSettings
+from toycrystals.priors.registry import PRIORS
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -47,12 +47,14 @@ def preview(
 @app.command()
 def sample(
     prior: Annotated[PriorName, typer.Option(help="Where codes come from")],
-    lattice_type: Annotated[TypeName, typer.Option("--type", help="Lattice type")],
     out: Annotated[Path, typer.Option(help="A grid of images (.png), or tensors (.safetensors, .pt)")],
-    theta: Annotated[float, typer.Option(help="Rotation in degrees")] = 0.0,
-    spacing: Annotated[float, typer.Option(help="Lattice spacing in pixels; for a model of the full variant")] = 10.0,
-    vacancy: Annotated[float, typer.Option(help="Share of missing atoms; for a model of the full variant")] = 0.0,
-    jitter: Annotated[float, typer.Option(help="Standard deviation of the sites in pixels; likewise")] = 0.0,
+    lattice_type: Annotated[
+        TypeName | None, typer.Option("--type", help="Lattice type; unless the models are unconditional")
+    ] = None,
+    theta: Annotated[float | None, typer.Option(help="Rotation in degrees; default 0")] = None,
+    spacing: Annotated[float | None, typer.Option(help="Spacing in pixels, for models of the full variant; default 10")] = None,
+    vacancy: Annotated[float | None, typer.Option(help="Share of missing atoms, likewise; default 0")] = None,
+    jitter: Annotated[float | None, typer.Option(help="Standard deviation of the sites in pixels, likewise; default 0")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of images")] = 36,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler; default: sample.steps of params.yaml")] = None,
     eta: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="0 DDIM, 1 DDPM; default: sample.eta")] = None,
@@ -71,23 +73,44 @@ def sample(
     generator = load_generator(
         models / "vae.safetensors", models / "priors" / f"{name}.safetensors", name, settings, pick_device()
     )
-    config = generator.vae.config
-    labels = (spacing, float(np.deg2rad(theta)), vacancy, jitter)
-    conditions = Conditions.repeat(config.variant, config.n_types, TYPES.index(lattice_type.value), labels, n)
+    given = {"type": lattice_type, "theta": theta, "spacing": spacing, "vacancy": vacancy, "jitter": jitter}
+    conditions = _request(generator, {name: value for name, value in given.items() if value is not None}, n)
     with _new_file(out, (".png", ".safetensors", ".pt")) as temporary:
         parts = [
-            generator(conditions[start : start + _BATCH], seed + start)
-            for start in tqdm(range(0, n, _BATCH), "sampling", unit="batch", disable=n <= _BATCH or not sys.stderr.isatty())
+            generator(conditions[start : start + _BATCH], seed, start // _BATCH)
+            for start in tqdm(range(0, n, _BATCH), "sampling", unit="batch", disable=not sys.stderr.isatty())
         ]
         images, codes = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        tensors = {"images": images, "codes": codes, "type": conditions.type, "labels": conditions.labels}
+        tensors = {"images": images, "codes": codes}
+        if generator.conditional:
+            tensors |= {"type": conditions.type, "labels": conditions.labels}
         match out.suffix:
             case ".png":
                 save_figure(draw_square_grid(images.numpy()), temporary)
             case ".pt":
                 save_pt(temporary, tensors)
             case _:
-                save_tensors(temporary, "samples", tensors, {"conditional": config.conditional})
+                save_tensors(temporary, "samples", tensors, {"conditional": generator.conditional})
+
+
+def _request(generator: CrystalGenerator, given: dict[str, Any], n: int) -> Conditions:
+    """Return what the options ask for, `n` times. Raises `UserError` for one that the models cannot answer."""
+    config = generator.vae.config
+    shown = dict(zip(LABELS, VARIANTS[config.variant].visible, strict=True)) | {"type": True}
+    for name in given:
+        if not generator.conditional:
+            raise UserError(f"--{name}: the models are unconditional and answer no request; leave it out")
+        if not shown[name]:
+            raise UserError(f"--{name}: the models were trained on {config.variant}, which does not show it; leave it out")
+    if generator.conditional and "type" not in given:
+        raise UserError(f"--type: the models are conditional; ask for one of {', '.join(TYPES[: config.n_types])}")
+    labels = [
+        given.get("spacing", 10.0),
+        math.radians(given.get("theta", 0.0)),
+        given.get("vacancy", 0.0),
+        given.get("jitter", 0.0),
+    ]
+    return Conditions.repeat(config.variant, config.n_types, TYPES.index(given.get("type", TYPES[0])), labels, n)
 
 
 @app.command("import")
@@ -96,8 +119,8 @@ def import_(
     out: Annotated[Path, typer.Argument(help="The dataset to write (.safetensors)")],
     variant: Annotated[VariantName, typer.Option(help="What the labels in y_cont mean")] = "rot_only",
 ) -> None:
-    """Turn a .pt dictionary into a dataset of this project; what it does not say of the factors is NaN."""
-    samples = from_seed_format(load_pt(source), str(source))
+    """Turn a .pt dictionary into a dataset of this project; it says nothing of the factors behind the labels, which are NaN."""
+    samples = from_pt_dict(load_pt(source), str(source))
     spec = {"variant": variant, "n_types": int(samples.type.max()) + 1, "image_size": samples.images.shape[-1], "seed": 0}
     with _new_file(out, (".safetensors",)) as temporary:
         save_tensors(temporary, "dataset", {k: torch.from_numpy(v) for k, v in vars(samples).items()}, {"spec": spec})
@@ -112,7 +135,7 @@ def export(
     tensors, _ = load_tensors(source, "dataset")
     samples = Samples(**{name: tensor.numpy() for name, tensor in tensors.items()})
     with _new_file(out, (".pt",)) as temporary:
-        save_pt(temporary, to_seed_format(samples))
+        save_pt(temporary, to_pt_dict(samples))
 
 
 def _new_file(out: Path, suffixes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202
@@ -126,6 +149,8 @@ def main() -> None:
     with one_line_errors():
         try:
             code = app(standalone_mode=False)
+        except typer.Abort:
+            raise KeyboardInterrupt from None
         except TyperException as error:
             raise UserError(f"{getattr(error, 'format_message', error.__str__)()} (see --help)") from None
         raise SystemExit(code)

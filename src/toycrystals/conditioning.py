@@ -54,7 +54,8 @@ class Conditions:
             elif not low <= values[i] <= high + 1e-6:
                 shown, bounds, unit = (values[i], (low, high), "")
                 if i == _THETA:
-                    shown, bounds, unit = math.degrees(shown), (math.degrees(low), math.degrees(high)), " degrees"
+                    shown, bounds = math.degrees(shown), (math.degrees(low), math.degrees(high))
+                    unit = f" degrees, modulo {math.degrees(period):g}"
                 raise UserError(
                     f"{name} = {shown:g}{unit}: the model has seen {bounds[0]:g} to {bounds[1]:g}{unit} of {TYPES[lattice_type]}"
                 )

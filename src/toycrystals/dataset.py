@@ -215,13 +215,13 @@ def _table(lattice_type: int, radius: float, aspect: float) -> NDArray[np.float6
     return LATTICES[lattice_type].unit_sites(radius, aspect)
 
 
-def to_seed_format(samples: Samples) -> dict[str, torch.Tensor]:
+def to_pt_dict(samples: Samples) -> dict[str, torch.Tensor]:
     """The dictionary that the toy-crystals scripts read: x_u8 uint8 [N, 1, H, W], y_cat int64 [N], y_cont float32 [N, 4]."""
     arrays = {"x_u8": samples.images, "y_cat": samples.type, "y_cont": samples.labels}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def from_seed_format(content: dict[str, Any], source: str) -> Samples:
+def from_pt_dict(content: dict[str, Any], source: str) -> Samples:
     """Samples from such a dictionary; it holds no factors, so they are NaN.
 
     Raises `UserError`, naming `source`, if a key is missing or a tensor has another dtype or shape.

@@ -14,6 +14,13 @@ class UserError(Exception):
     """A mistake that the user can mend: what was expected, what came, where, what to do. Never shown with a traceback."""
 
 
+_OUT_OF_MEMORY = "error: out of memory; a smaller batch, dataset or number of images needs less"
+_FILE_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG),
+)
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -30,14 +37,19 @@ def one_line_errors() -> Iterator[None]:
     except UserError as error:
         _exit(f"error: {error}", 1)
     except KeyboardInterrupt:
-        _exit("interrupted: nothing was written", 130)
+        _exit("interrupted: no half-written file is left", 130)
     except MemoryError:
-        _exit("error: out of memory; a smaller batch_size or dataset needs less", 1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        _exit(_OUT_OF_MEMORY, 1)
+    except RuntimeError as error:
+        # PyTorch has an exception of its own on a GPU, and none on the CPU.
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        _exit(f"error: cannot write: {os.strerror(error.errno).lower()}{where}; free space or choose another folder", 1)
+        _exit(_OUT_OF_MEMORY, 1)
+    except OSError as error:
+        if error.errno not in _FILE_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _exit(f"error: {where}{os.strerror(error.errno).lower()}; free space, or choose another file or folder", 1)
 
 
 def _exit(message: str, code: int) -> NoReturn:

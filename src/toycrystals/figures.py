@@ -120,10 +120,20 @@ def draw_samples(
 
 
 def draw_square_grid(images: Images) -> Figure:
-    """N images, as square a grid as N allows, without labels."""
-    columns = int(np.ceil(np.sqrt(len(images))))
-    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
-    return image_grid(rows, [""] * len(rows), [[]] * len(rows))
+    """N images, as square a grid as N allows, each pixel drawn as two by two."""
+    n, _, height, width = images.shape
+    columns = int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    gap = 4
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=np.uint8)
+    for i, image in enumerate(images[:, 0]):
+        top, left = (k * (side + gap) + gap for k, side in zip(divmod(i, columns), (height, width), strict=True))
+        sheet[top : top + height, left : left + width] = image
+    figure = Figure(figsize=(sheet.shape[1] * 2 / _DPI, sheet.shape[0] * 2 / _DPI), dpi=_DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    return figure
 
 
 def draw_curves(vae: pd.DataFrame, diffusion: pd.DataFrame) -> Figure:

@@ -10,8 +10,8 @@ from toycrystals.artifacts import fingerprint, load_tensors
 from toycrystals.conditioning import Conditions
 from toycrystals.errors import UserError
 from toycrystals.latents import decode
-from toycrystals.priors import restore_prior
 from toycrystals.priors.base import Prior, SamplerSettings
+from toycrystals.priors.registry import restore_prior
 from toycrystals.rng import SAMPLE, make_generator
 from toycrystals.vae import VAE
 
@@ -24,10 +24,15 @@ class CrystalGenerator:
     prior: Prior
     device: torch.device
 
-    def __call__(self, conditions: Conditions, seed: int) -> tuple[Tensor, Tensor]:
-        """Images uint8 [N, 1, H, W] and codes float32 [N, D] for N conditions, on the CPU; a function of `seed`."""
+    @property
+    def conditional(self) -> bool:
+        """Whether the images answer to the condition, through the decoder or through the prior."""
+        return self.vae.config.conditional or self.prior.conditional
+
+    def __call__(self, conditions: Conditions, seed: int, *key: int) -> tuple[Tensor, Tensor]:
+        """Images uint8 [N, 1, H, W] and codes float32 [N, D] for N conditions, on the CPU; a function of `seed` and `key`."""
         conditions = conditions.to(self.device)
-        codes = self.prior.sample(conditions, make_generator(seed, SAMPLE, device=self.device))
+        codes = self.prior.sample(conditions, make_generator(seed, SAMPLE, *key, device=self.device))
         return decode(self.vae, codes, conditions, self.device), codes.cpu()
 
 

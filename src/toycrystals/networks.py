@@ -82,8 +82,8 @@ class MLPDecoder(nn.Module):
 
 
 def _channels(width: int) -> tuple[int, ...]:
-    """Channels of four levels, each half as fine as the last: 32, 64, 128, 256 at width 1,024."""
-    return tuple(max(8, width // k) for k in (32, 16, 8, 4))
+    """Channels of four levels, each half as fine as the last: 32, 64, 128, 256 at width 1,024; in whole groups of 8."""
+    return tuple(max(8, width // k // 8 * 8) for k in (32, 16, 8, 4))
 
 
 class ConvEncoder(nn.Module):
@@ -112,7 +112,7 @@ class ConvDecoder(nn.Module):
         super().__init__()
         channels = _channels(width)[::-1]
         self.coarse = (channels[0], image_size // 16, image_size // 16)
-        self.seed = nn.Linear(latent_dim + condition_features, channels[0] * (image_size // 16) ** 2)
+        self.enter = nn.Linear(latent_dim + condition_features, channels[0] * (image_size // 16) ** 2)
         layers: list[nn.Module] = []
         for c_in, c_out in itertools.pairwise(channels):
             layers += [nn.GroupNorm(8, c_in), nn.SiLU(), nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1)]
@@ -121,6 +121,6 @@ class ConvDecoder(nn.Module):
 
     def forward(self, z: Tensor, condition: Tensor) -> Tensor:
         """z [N, D], condition [N, C] -> images [N, 1, H, W], unbounded."""
-        coarse = self.seed(torch.cat([z, condition], dim=1)).unflatten(1, self.coarse)
+        coarse = self.enter(torch.cat([z, condition], dim=1)).unflatten(1, self.coarse)
         images: Tensor = self.layers(coarse.contiguous(memory_format=torch.channels_last))
         return images

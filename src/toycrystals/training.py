@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from toycrystals.device import autocast
+from toycrystals.errors import UserError
 from toycrystals.rng import NOISE, SHUFFLE, make_generator
 
 # Steps between two readings of the current losses: each one waits for the device.
@@ -56,7 +57,9 @@ class Trainer:
         self.step = 0
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters] if config.ema_decay else []
-        self.optimizer = torch.optim.AdamW(self.parameters, config.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
 
     def run(self) -> Iterator[Record]:
         """Train from the current step to the end, a record a step."""
@@ -120,7 +123,10 @@ def learning_rate_factor(step: int, total: int, warmup: int) -> float:
 
 
 def epoch_means(trainer: Trainer, label: str) -> Iterator[dict[str, float]]:
-    """Run `trainer` with a progress bar on a terminal; yield an epoch's number (from 1) and mean losses, and print them."""
+    """Run `trainer` with a progress bar on a terminal; yield an epoch's number (from 1) and mean losses, and print them.
+
+    Raises `UserError` when a loss is no longer finite.
+    """
     sums: dict[str, Tensor] = {}
     first = trainer.step
     bar = tqdm(trainer.run(), label, trainer.total_steps, unit="step", disable=not sys.stderr.isatty(), leave=False)
@@ -131,6 +137,8 @@ def epoch_means(trainer: Trainer, label: str) -> Iterator[dict[str, float]]:
             bar.set_postfix_str(_describe({name: value.item() for name, value in record.losses.items()}))
         if (record.step + 1) % trainer.steps_per_epoch == 0:
             means = {name: value.item() / (record.step + 1 - first) for name, value in sums.items()}
+            if not all(map(math.isfinite, means.values())):
+                raise UserError(f"{label}: the loss is {means['total']} in epoch {record.epoch + 1}; lower learning_rate")
             bar.write(f"{label}: epoch {record.epoch + 1}/{trainer.config.epochs}, {_describe(means)}", file=sys.stderr)
             yield {"epoch": record.epoch + 1, **means}
             sums, first = {}, record.step + 1

@@ -7,9 +7,9 @@ import torch
 
 from toycrystals.conditioning import Conditions
 from toycrystals.latents import Latents, LatentScaling
-from toycrystals.priors import restore_prior
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_scaling
+from toycrystals.priors.registry import restore_prior
 from toycrystals.rng import make_generator, seed_initialisation
 from toycrystals.training import Trainer, TrainingConfig
 from toycrystals.vae import Posterior

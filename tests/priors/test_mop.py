@@ -12,9 +12,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from toycrystals.conditioning import Conditions
 from toycrystals.latents import Latents
 from toycrystals.lattice import LATTICES
-from toycrystals.priors import restore_prior
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.mop import MixtureOfPosteriors, label_distance
+from toycrystals.priors.registry import restore_prior
 from toycrystals.rng import make_generator
 from toycrystals.vae import Posterior
 

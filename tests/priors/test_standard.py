@@ -7,8 +7,8 @@ from torch.distributions import Independent, Normal
 
 from toycrystals.conditioning import Conditions
 from toycrystals.latents import Latents
-from toycrystals.priors import restore_prior
 from toycrystals.priors.base import SamplerSettings
+from toycrystals.priors.registry import restore_prior
 from toycrystals.priors.standard import StandardNormal
 from toycrystals.rng import make_generator
 from toycrystals.vae import Posterior

@@ -21,6 +21,7 @@ from toycrystals.lattice import LATTICES
 
 Floats = NDArray[np.float64]
 _CHUNK = 256
+_TEMPLATE_PIXELS = 2**23
 
 
 def unit_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -143,7 +144,7 @@ class LatticeMatcher:
         found = np.zeros((len(images), 4))  # type, spacing, theta, aspect
         queries = torch.from_numpy(flat)
         for spacing in self.spacings:
-            for part in np.array_split(self.grid, max(1, len(self.grid) // 2048)):
+            for part in np.array_split(self.grid, len(self.grid) * self.image_size**2 // _TEMPLATE_PIXELS + 1):
                 scores, best = (queries @ torch.from_numpy(self._templates(part, spacing)).T).max(dim=1)
                 better = scores.numpy() > ncc
                 ncc[better] = scores.numpy()[better]

@@ -19,7 +19,13 @@ class SamplerSettings:
 
 
 class Prior(Protocol):
-    """p(z | condition). A prior whose density is known in closed form also has ``log_prob(codes, conditions) -> [N]``."""
+    """p(z | condition). A prior whose density is known in closed form also has ``log_prob(codes, conditions) -> [N]``.
+
+    `conditional`: whether the codes answer to the condition.
+    """
+
+    @property
+    def conditional(self) -> bool: ...
 
     def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
         """One code for each condition, [N, D] on the generator's device."""

@@ -12,6 +12,7 @@ from toycrystals.dataset import VariantName
 from toycrystals.diffusion.denoiser import Backbone, NetworkDenoiser, Prediction, diffusion_loss
 from toycrystals.diffusion.sampler import sample
 from toycrystals.diffusion.schedule import ScheduleName, make_schedule
+from toycrystals.errors import UserError
 from toycrystals.latents import Latents, LatentScaling, Scaling
 from toycrystals.priors.base import SamplerSettings
 
@@ -30,6 +31,17 @@ class DiffusionConfig:
     schedule: ScheduleName
     timesteps: int
     prediction: Prediction
+    condition_dropout: float = 0.0
+
+    def require(self, sampler: SamplerSettings) -> None:
+        """Raise `UserError` for settings that a prior like this cannot sample with."""
+        if sampler.steps > self.timesteps:
+            raise UserError(f"steps = {sampler.steps}: must be at most diffusion.timesteps = {self.timesteps}")
+        if sampler.guidance != 1.0 and not (self.conditional and self.condition_dropout > 0.0):
+            raise UserError(
+                f"guidance = {sampler.guidance}: must be 1, for the prior was not trained with conditions and "
+                "diffusion.condition_dropout > 0"
+            )
 
 
 class DiffusionPrior(nn.Module):
@@ -42,6 +54,10 @@ class DiffusionPrior(nn.Module):
         backbone = Backbone(config.latent_dim, config.width, config.blocks, condition)
         schedule = make_schedule(config.schedule, config.timesteps)
         self.denoiser = NetworkDenoiser(backbone, schedule, config.prediction, sampler.guidance)
+
+    @property
+    def conditional(self) -> bool:
+        return self.config.conditional
 
     @torch.no_grad()
     def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
@@ -60,6 +76,7 @@ class DiffusionPrior(nn.Module):
     @classmethod
     def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], sampler: SamplerSettings) -> Self:
         config = DiffusionConfig(**meta["config"])
+        config.require(sampler)
         prior = cls(config, LatentScaling(config.latent_dim), sampler)
         prior.load_state_dict(tensors)
         return prior.eval().requires_grad_(False)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from toycrystals.conditioning import Conditions
 from toycrystals.dataset import LABELS, VARIANTS, VariantName
+from toycrystals.errors import UserError
 from toycrystals.latents import Latents
-from toycrystals.lattice import LATTICES
+from toycrystals.lattice import LATTICES, TYPES
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.vae import Posterior
 
@@ -63,7 +64,7 @@ class MixtureOfPosteriors:
         for lattice_type in sorted(set(requests.type.tolist())):
             pool = everything[exemplars.type == lattice_type]
             if len(pool) == 0:
-                raise ValueError(f"no training image is of type {lattice_type}")
+                raise UserError(f"mop: no training image is of type {TYPES[lattice_type]}; raise data.n_train")
             for rows in torch.tensor_split((requests.type == lattice_type).nonzero().squeeze(1), len(requests) // _CHUNK + 1):
                 if not any(VARIANTS[self.variant].visible):
                     pairs.append((rows, pool.expand(len(rows), -1)))

@@ -18,6 +18,10 @@ class StandardNormal:
 
     dim: int
 
+    @property
+    def conditional(self) -> bool:
+        return False
+
     @classmethod
     def fit(cls, latents: Latents) -> Self:
         """Nothing is learned but the number of dimensions."""
