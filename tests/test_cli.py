@@ -19,12 +19,12 @@ from toycrystals.priors.standard import StandardNormal
 from toycrystals.vae import VAE, VAEConfig
 
 
-def save_models(folder, variant="rot_only", n_types=4):
+def save_models(folder, variant="rot_only", n_types=4, conditional=True):
     torch.manual_seed(0)
-    vae = VAE(VAEConfig(variant, n_types, 16, "mlp", True, 4, 3, 32))
+    vae = VAE(VAEConfig(variant, n_types, 16, "mlp", conditional, 4, 3, 32))
     tensors, meta = vae.tensors_and_meta()
     save_tensors(folder / "vae.safetensors", "VAE", tensors, meta)
-    config = DiffusionConfig(variant, n_types, 3, True, 4, 16, 1, "cosine", 100, "x0")
+    config = DiffusionConfig(variant, n_types, 3, conditional, 4, 16, 1, "cosine", 100, "x0")
     diffusion = DiffusionPrior(config, LatentScaling(3), SamplerSettings(2, 0.0, 1.0))
     for name, prior in (("standard", StandardNormal(3)), ("diffusion", diffusion)):
         weights, about = prior.tensors_and_meta()
@@ -57,7 +57,7 @@ SAMPLE = ["sample", "--prior", "diffusion", "--type", "honeycomb", "--theta", 15
 def test_sample_writes_a_grid(home, toycrystals):
     assert toycrystals(*SAMPLE, "--n", 6, "--out", "grid.png")[0] == 0
     height, width, _ = matplotlib.image.imread(home / "grid.png").shape
-    assert width > height > 100
+    assert (height, width) == (2 * (2 * 20 + 4), 2 * (3 * 20 + 4))
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
@@ -109,6 +109,33 @@ def test_a_mistake_is_one_line_and_writes_nothing(home, toycrystals, arguments, 
     assert len(error.strip().splitlines()) == 1, error
     assert all(word.lower() in error.lower() for word in words), error
     assert sorted(home.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--spacing", 7], ["--spacing", "rot_only"]),
+        (["--guidance", 3], ["guidance = 3", "condition_dropout"]),
+        (["--steps", 101], ["steps = 101", "100"]),
+    ],
+)
+def test_what_the_models_cannot_do_is_refused(home, toycrystals, arguments, words):
+    code, error = toycrystals(*SAMPLE, *arguments, "--out", "a.png")
+    assert code == 1
+    assert all(word in error for word in words), error
+    assert not (home / "a.png").exists()
+
+
+def test_unconditional_models_take_no_request_and_conditional_ones_need_it(home, toycrystals):
+    code, error = toycrystals("sample", "--prior", "standard", "--out", "a.pt")
+    assert code == 1
+    assert "--type" in error
+    save_models(home / "free", conditional=False)
+    code, error = toycrystals(*SAMPLE, "--models", "free", "--out", "a.pt")
+    assert code == 1
+    assert "unconditional" in error
+    assert toycrystals("sample", "--prior", "diffusion", "--models", "free", "--n", 2, "--out", "a.pt")[0] == 0
+    assert set(torch.load(home / "a.pt", weights_only=True)) == {"images", "codes"}
 
 
 def test_type_that_the_model_has_not_seen_is_refused(home, toycrystals):

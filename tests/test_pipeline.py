@@ -112,6 +112,21 @@ def test_plots_are_drawn_from_every_declared_file(project):
     assert any(name.endswith("samples.png") for name in drawn)
 
 
+def test_few_samples_are_drawn_all_the_same(scratch):
+    set_params(scratch, {"sample": {"n": 3}})
+    dvc(scratch, "repro", "figures")
+    assert (scratch / "plots/figures/samples.png").stat().st_size > 1000
+
+
+def test_samples_for_other_conditions_are_not_evaluated(scratch):
+    train = ["--train", "data/train.safetensors", "--val", "data/val.safetensors", "--test", "data/test.safetensors"]
+    params = scratch / "params.yaml"
+    params.write_text(params.read_text().replace("seed: 0", "seed: 1"))
+    assert run_stage(scratch, "stages.generate", *train).returncode == 0
+    samples = ["--samples", "data/samples/mop/heldout.safetensors", "--test", "data/test.safetensors"]
+    assert_one_line(run_stage(scratch, "stages.evaluate", *samples, "--out", "out.json"), "mop", "other conditions")
+
+
 def test_forced_run_gives_the_same_lock(project):
     before = (project / "dvc.lock").read_bytes()
     dvc(project, "repro", "--force", "--no-run-cache")
@@ -124,6 +139,7 @@ def test_forced_run_gives_the_same_lock(project):
         ("figures.py", {"preview", "figures", "compare"}, {"generate", "train_vae", "sample", "evaluate"}),
         ("metrics/matching.py", {"evaluate"}, {"generate", "train_vae", "train_diffusion", "sample"}),
         ("diffusion/sampler.py", {"train_diffusion", "sample"}, {"generate", "train_vae", "encode"}),
+        ("priors/mop.py", {"fit_prior", "sample"}, {"train_vae", "train_diffusion", "figures", "compare"}),
         ("networks.py", {"train_vae"}, {"generate", "preview"}),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from toycrystals.errors import UserError
 from toycrystals.rng import make_generator
 from toycrystals.training import Trainer, TrainingConfig, epoch_means, learning_rate_factor
 
@@ -228,3 +229,14 @@ def test_an_epoch_resumed_half_way_reports_the_mean_of_the_steps_it_saw():
     rows = list(epoch_means(run, "label"))
     assert [row["epoch"] for row in rows] == [2, 3]
     assert [row["total"] for row in rows] == pytest.approx([8.0, 12.0], rel=1e-5)
+
+
+def test_a_diverged_training_is_no_success():
+    model = nn.Linear(1, 1)
+
+    def loss(indices, generator, epoch):
+        return {"total": model.weight.sum() * float("nan")}
+
+    config = TrainingConfig(seed=0, epochs=3, batch_size=2, learning_rate=0.1, dtype=torch.float32)
+    with pytest.raises(UserError, match="epoch 1; lower learning_rate"):
+        list(epoch_means(Trainer(model, loss, 4, config, torch.device("cpu")), "fit"))

@@ -11,6 +11,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from toycrystals.conditioning import Conditions
 from toycrystals.latents import Latents
+from toycrystals.errors import UserError
 from toycrystals.lattice import LATTICES
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.mop import MixtureOfPosteriors, label_distance
@@ -137,7 +138,7 @@ def test_a_type_without_exemplars_is_refused():
     poor = MixtureOfPosteriors(
         Latents(Posterior(mu[kept], logvar[kept]), prior.exemplars.conditions[kept]), K, "rot_only", conditional=True
     )
-    with pytest.raises(ValueError, match="no training image is of type 2"):
+    with pytest.raises(UserError, match="no training image is of type triangular"):
         poor.sample(requests(torch.tensor([0, 2]), 0.1), make_generator(0))
 
 
