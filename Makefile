@@ -10,7 +10,7 @@ repro: $(VENV)/.installed ## the whole experiment: data, models, samples, metric
 	dvc repro
 
 test: $(VENV)/.installed
-	pytest -n 2 --ignore tests/benchmarks
+	pytest -n 2 --dist loadfile --ignore tests/benchmarks
 
 lint: $(VENV)/.installed
 	ruff check .

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from toycrystals.conditioning import Conditions
-from toycrystals.latents import Latents
 from toycrystals.errors import UserError
+from toycrystals.latents import Latents
 from toycrystals.lattice import LATTICES
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.mop import MixtureOfPosteriors, label_distance
