@@ -2,29 +2,34 @@
 
 from pathlib import Path
 
+import torch
+
 from stages.command import run
-from toycrystals.artifacts import load_tensors, write_json
+from stages.judging import load_judge
+from toycrystals.artifacts import load_tensors, save_tensors, write_csv
 from toycrystals.config import load_params
-from toycrystals.dataset import DatasetSpec, Samples
 from toycrystals.errors import UserError
-from toycrystals.metrics.matching import LatticeMatcher
-from toycrystals.metrics.summary import summarise
+from toycrystals.metrics.comparison import to_tensors
+from toycrystals.metrics.intervals import bootstrap_weights
 
 
-def evaluate(samples: Path, test: Path, out: Path) -> None:
+def evaluate(samples: Path, heldout: Path, train: Path, features: Path, out: Path) -> None:
     """Measure images against the held-out samples whose conditions they were made for."""
-    grid = load_params().evaluate
+    settings = load_params().evaluate
     generated, meta = load_tensors(samples, "samples")
-    held_out, data = load_tensors(test, "dataset")
-    spec = DatasetSpec(**data["spec"])
-    n = len(generated["images"])
-    same = all(generated[name].equal(held_out[name][:n]) for name in ("type", "labels"))
-    if not same or generated["images"].shape != held_out["images"][:n].shape:
-        raise UserError(f"{samples}: made for other conditions or sizes than those in {test}; run `dvc repro`")
-    matcher = LatticeMatcher(spec.variant, spec.n_types, spec.image_size, grid.theta_step, grid.aspect_step)
-    truth = Samples(**{name: tensor.numpy() for name, tensor in held_out.items()})[:n]
-    measures = summarise(generated["images"].numpy(), truth, matcher, grid.aspect_step, meta["conditional"])
-    write_json(out, measures)
+    judge = load_judge(heldout, train, features, settings)
+    held_out, images = judge.held_out, generated["images"].numpy()
+    same = len(images) == len(held_out) and all(
+        (generated[name].numpy() == getattr(held_out, name)).all() for name in ("type", "labels")
+    )
+    if images.shape != held_out.images.shape or not same:
+        raise UserError(f"{samples}: made for other conditions or sizes than those in {heldout}; run `dvc repro`")
+    weights = bootstrap_weights(held_out.type, settings.bootstrap)
+    report = judge(images, weights, answers=meta["conditional"])
+    tensors, names = to_tensors(report.measures)
+    tensors |= {"pca": torch.from_numpy(report.features["pca"]), "confusion": torch.from_numpy(report.confusion)}
+    save_tensors(out / "measures.safetensors", "measures", tensors, names)
+    write_csv(out / "images.csv", report.table)
 
 
 if __name__ == "__main__":

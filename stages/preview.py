@@ -6,7 +6,8 @@ from stages.command import run
 from toycrystals.artifacts import atomic
 from toycrystals.config import load_params
 from toycrystals.dataset import VARIANTS, DatasetSpec, make_samples
-from toycrystals.figures import draw_preview, save_figure
+from toycrystals.figures.images import draw_preview
+from toycrystals.figures.style import save_figure
 
 
 def preview(out: Path) -> None:

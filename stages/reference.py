@@ -7,30 +7,28 @@ import torch
 from stages.command import run
 from toycrystals.artifacts import load_tensors, save_tensors
 from toycrystals.conditioning import Conditions, rotation_sweep
-from toycrystals.config import load_params
 from toycrystals.dataset import DatasetSpec, redraw
 from toycrystals.device import pick_device
 from toycrystals.latents import reconstruct
 from toycrystals.vae import VAE
 
 
-def reference(test: Path, vae: Path, real: Path, reconstruction: Path) -> None:
-    """Write the held-out conditions drawn anew (`real`) and the held-out images through the VAE (`reconstruction`)."""
-    n = load_params().sample.n
-    held_out, meta = load_tensors(test, "dataset")
+def reference(heldout: Path, vae: Path, real: Path, reconstruction: Path) -> None:
+    """Write the held-out conditions drawn anew (`real`) and these images through the VAE (`reconstruction`)."""
+    held_out, meta = load_tensors(heldout, "held-out list")
     spec = DatasetSpec(**meta["spec"])
     model = VAE.restore(*load_tensors(vae, "VAE"))
-    model.config.require(spec, test)
+    model.config.require(spec, heldout)
     device = pick_device()
 
-    images, types, labels, factors = (held_out[name][:n] for name in ("images", "type", "labels", "factors"))
-    conditions = Conditions(types, labels)
-    again = reconstruct(model.to(device), images, conditions, device)
+    types, labels = held_out["type"], held_out["labels"]
+    drawn = redraw(spec, types.numpy(), held_out["factors"].numpy())
+    # Of the images drawn anew: reconstructions of the held-out images would share what no label shows with them.
+    again = reconstruct(model.to(device), torch.from_numpy(drawn.images), Conditions(types, labels), device)
     about = {"type": types, "labels": labels}
     # A reconstruction answers to its own image, whatever the model was told.
     save_tensors(reconstruction / "heldout.safetensors", "samples", {"images": again, **about}, {"conditional": True})
 
-    drawn = redraw(spec, types.numpy(), factors.numpy())
     sweep = rotation_sweep(spec.variant, spec.n_types)
     turned = redraw(spec, sweep.type.numpy(), torch.cat([sweep.labels, torch.ones(len(sweep), 1)], dim=1).numpy())
     for name, samples in (("heldout", drawn), ("sweep", turned)):

@@ -13,8 +13,8 @@ from toycrystals.device import describe, pick_device, resolve_precision
 from toycrystals.errors import UserError
 from toycrystals.latents import Latents
 from toycrystals.priors.base import SamplerSettings
-from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_scaling
-from toycrystals.rng import VALIDATION, make_generator, seed_initialisation
+from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_deviation, measure_scaling
+from toycrystals.rng import TRAINING, VALIDATION, derive_seed, make_generator, seed_initialisation
 from toycrystals.training import Trainer, TrainingConfig, epoch_means
 
 
@@ -30,26 +30,28 @@ def train_diffusion(train: Path, val: Path, model: Path, curve: Path) -> None:
     if held_out_meta["vae"] != meta["vae"]:
         raise UserError(f"{val}: codes of another VAE than those in {train}; run `dvc repro`")
     held_out = Latents.from_tensors(held_out_tensors).to(device)
-    vae, fresh_samples = meta["config"], p.train_on == "samples"
+    vae = meta["config"]
 
-    seed_initialisation(params.seed)
+    seed = derive_seed(params.seed, TRAINING, params.training_seed)
+    seed_initialisation(seed)
     conditional = vae["conditional"] if p.conditional == "auto" else bool(p.conditional)
     config = DiffusionConfig(
         vae["variant"], vae["n_types"], vae["latent_dim"], conditional, p.harmonics, p.width, p.blocks,
-        p.schedule, p.timesteps, p.prediction, p.condition_dropout,
+        p.schedule, p.timesteps, p.prediction, p.train_on, p.posterior_width, p.condition_dropout,
     )  # fmt: skip
-    scaling = measure_scaling(latents, p.scaling, fresh_samples)
+    scaling = measure_scaling(latents, p.scaling, p.train_on)
     prior = DiffusionPrior(config, scaling, SamplerSettings(steps=p.timesteps, eta=1.0, guidance=1.0)).to(device)
-    objective = DiffusionObjective(prior, latents, fresh_samples, p.condition_dropout)
-    training = TrainingConfig(params.seed, p.epochs, p.batch_size, p.learning_rate, dtype, p.ema_decay)
+    prior.deviation.copy_(measure_deviation(latents, vae["n_types"]))
+    objective = DiffusionObjective(prior, latents, p.condition_dropout)
+    training = TrainingConfig(seed, p.epochs, p.batch_size, p.learning_rate, dtype, p.ema_decay)
     trainer = Trainer(prior, objective, len(latents), training, device)
 
     print(f"train_diffusion: {describe(device, dtype)}, {trainer.total_steps} steps", file=sys.stderr)
-    validation = DiffusionObjective(prior, held_out, fresh_samples, 0.0)
+    validation = DiffusionObjective(prior, held_out, 0.0)
     rows = []
     for means in epoch_means(trainer, "train_diffusion"):
         with torch.no_grad():
-            noise = make_generator(params.seed, VALIDATION, device=device)
+            noise = make_generator(seed, VALIDATION, device=device)
             val_total = validation(torch.arange(len(held_out), device=device), noise, 0.0)["total"].item()
         rows.append({**means, "val_total": val_total})
     trainer.use_average()

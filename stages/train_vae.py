@@ -12,7 +12,7 @@ from toycrystals.config import load_params
 from toycrystals.dataset import DatasetSpec
 from toycrystals.device import describe, pick_device, resolve_precision
 from toycrystals.latents import reconstruction_psnr
-from toycrystals.rng import seed_initialisation
+from toycrystals.rng import TRAINING, derive_seed, seed_initialisation
 from toycrystals.training import Trainer, TrainingConfig, epoch_means
 from toycrystals.vae import VAE, VAEConfig, VAEObjective
 
@@ -27,7 +27,8 @@ def train_vae(train: Path, val: Path, model: Path, curve: Path) -> None:
     held_out, held_out_meta = load_tensors(val, "dataset")
     spec = DatasetSpec(**meta["spec"])
 
-    seed_initialisation(params.seed)
+    seed = derive_seed(params.seed, TRAINING, params.training_seed)
+    seed_initialisation(seed)
     config = VAEConfig(
         spec.variant, spec.n_types, spec.image_size, p.architecture, p.conditional, p.harmonics, p.latent_dim, p.width
     )
@@ -36,7 +37,7 @@ def train_vae(train: Path, val: Path, model: Path, curve: Path) -> None:
     conditions = Conditions(tensors["type"], tensors["labels"]).to(device)
     images = tensors["images"].to(device)
     objective = VAEObjective(vae, images, conditions, p.beta, p.free_bits, p.kl_warmup_epochs, p.condition_dropout)
-    training = TrainingConfig(params.seed, p.epochs, p.batch_size, p.learning_rate, dtype)
+    training = TrainingConfig(seed, p.epochs, p.batch_size, p.learning_rate, dtype)
     trainer = Trainer(vae, objective, len(images), training, device)
 
     print(f"train_vae: {p.architecture} on {describe(device, dtype)}, {trainer.total_steps} steps", file=sys.stderr)

@@ -1,45 +1,74 @@
 """The README's results table, written from the metrics: ``python -m tests.readme`` brings the README up to date."""
 
-import json
 import re
 from pathlib import Path
 
-from toycrystals.figures import method_label
+import pandas as pd
+
+from toycrystals.figures.style import method_label
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: python -m tests.readme -->\n", "<!-- end of results -->"
+# Metric -> title, factor, format.
 COLUMNS = {
-    "matched_psnr_square": ("square", "{:.1f}"),
-    "matched_psnr_rectangular": ("rectangular", "{:.1f}"),
-    "matched_psnr_triangular": ("triangular", "{:.1f}"),
-    "matched_psnr_honeycomb": ("honeycomb", "{:.1f}"),
-    "nearest_ncc": ("nearest lattice", "{:.4f}"),
-    "aspect_w1": ("aspect W1", "{:.4f}"),
-    "mass_w1": ("mass W1", "{:.5f}"),
-    "fft_radial_l2": ("spectrum L2", "{:.6f}"),
+    "matched_psnr": ("**matched PSNR**, dB", 1.0, "{:.2f}"),
+    "mmd2_pca": ("**MMD²**, 10⁻⁶", 1e6, "{:.0f}"),
+    "type_accuracy_merged": ("type accuracy", 100.0, "{:.1f} %"),
+    "theta_error_median": ("angle error", 1.0, "{:.4f}°"),
+    "aspect_w1": ("aspect W1", 1.0, "{:.3f}"),
+    "latent_auc_boosted": ("latent AUC", 1.0, "{:.3f}"),
+    "copy_code": ("codes copied", 100.0, "{:.1f} %"),
 }
+WITH_INTERVAL = ("matched_psnr", "mmd2_pca", "aspect_w1", "latent_auc_boosted", "copy_code")
 
 
-def results_table(metrics: dict[str, dict[str, float]]) -> str:
-    """A row a method, the floor first."""
-    lines = ["| | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for method, row in metrics.items():
-        name = "real, drawn again: the floor" if method == "real" else method_label(method)
-        cells = [form.format(row[key]) if key in row else "-" for key, (_, form) in COLUMNS.items()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+def results_table(table: pd.DataFrame) -> str:
+    """What fresh real images score, then a row a method; bold is at the floor."""
+    overall = table[(table["type"] == "all") & table["metric"].isin(COLUMNS)].set_index(["method", "metric"])
+    lines = ["| | " + " | ".join(title for title, _, _ in COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines.append("| *fresh real images: mean, worst 5 %* | " + " | ".join(_floor(overall, metric) for metric in COLUMNS) + " |")
+    lines += [
+        f"| {method_label(method)} | " + " | ".join(_cell(overall, method, metric) for metric in COLUMNS) + " |"
+        for method in dict.fromkeys(table["method"])
+    ]
     return "\n".join(lines) + "\n"
 
 
-def with_results(readme: str, metrics: dict[str, dict[str, float]]) -> str:
+def _floor(overall: pd.DataFrame, metric: str) -> str:
+    _, factor, form = COLUMNS[metric]
+    known = overall.xs(metric, level="metric").dropna(subset="q95")
+    if known.empty:
+        return "-"
+    # Floors of codes belong to one kind of codes each; the last prior's is shown.
+    row = known.iloc[-1]
+    mean = row["floor"] if pd.notna(row["floor"]) else row["ceiling"]
+    return f"*{form.format(factor * mean)}, {form.format(factor * row['q95'])}*"
+
+
+def _cell(overall: pd.DataFrame, method: str, metric: str) -> str:
+    _, factor, form = COLUMNS[metric]
+    if (method, metric) not in overall.index:
+        return "-"
+    row = overall.loc[(method, metric)]
+    text = form.format(factor * row["value"])
+    # Codes far from all data are near no training code either: of that column, no value is good in itself.
+    if row["verdict"] == "at floor" and metric != "copy_code":
+        text = f"**{text}**"
+    if metric in WITH_INTERVAL:
+        low, high = (form.format(factor * row[end]).removesuffix(" %") for end in ("low", "high"))
+        text += f" [{low}, {high}]"
+    return text
+
+
+def with_results(readme: str, table: pd.DataFrame) -> str:
     """The README with its table replaced."""
-    return re.sub(f"{BEGIN}.*?{END}", lambda _: BEGIN + results_table(metrics) + END, readme, flags=re.DOTALL)
+    return re.sub(f"{BEGIN}.*?{END}", lambda _: BEGIN + results_table(table) + END, readme, flags=re.DOTALL)
 
 
 def main() -> None:
     """Rewrite README.md in place."""
-    metrics = json.loads((ROOT / "plots/compare/metrics.json").read_text())
     path = ROOT / "README.md"
-    path.write_text(with_results(path.read_text(), metrics))
+    path.write_text(with_results(path.read_text(), pd.read_csv(ROOT / "plots/compare/table.csv")))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def save_models(folder, variant="rot_only", n_types=4, conditional=True):
     vae = VAE(VAEConfig(variant, n_types, 16, "mlp", conditional, 4, 3, 32))
     tensors, meta = vae.tensors_and_meta()
     save_tensors(folder / "vae.safetensors", "VAE", tensors, meta)
-    config = DiffusionConfig(variant, n_types, 3, conditional, 4, 16, 1, "cosine", 100, "x0")
+    config = DiffusionConfig(variant, n_types, 3, conditional, 4, 16, 1, "cosine", 100, "x0", "means", 0.1)
     diffusion = DiffusionPrior(config, LatentScaling(3), SamplerSettings(2, 0.0, 1.0))
     for name, prior in (("standard", StandardNormal(3)), ("diffusion", diffusion)):
         weights, about = prior.tensors_and_meta()

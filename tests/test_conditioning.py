@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 
-from toycrystals.conditioning import ConditionEncoder, Conditions, keep_mask, rotation_sweep
+from toycrystals.conditioning import ConditionEncoder, Conditions, keep_mask, label_distance, rotation_sweep
 from toycrystals.dataset import VARIANTS, DatasetSpec, make_samples
 from toycrystals.errors import UserError
 from toycrystals.lattice import TYPES
@@ -15,6 +15,7 @@ ORDERS = (4, 2, 6, 3)
 VISIBLE = {"simple": [0, 0, 0, 0], "rot_only": [0, 1, 0, 0], "full": [1, 1, 1, 1]}
 types = st.integers(0, 3)
 angles = st.floats(0.0, math.pi / 3, exclude_max=True)
+labels = st.tuples(st.floats(6.0, 14.0), st.floats(-7.0, 7.0), st.floats(0.0, 0.25), st.floats(0.0, 0.6))
 
 
 def conditions_at(lattice_type, *thetas):
@@ -242,3 +243,44 @@ def test_a_sweep_turns_every_type_through_the_whole_range(variant, n_types, n):
     middle = torch.tensor([10.0, 0.0, 0.125, 0.3]) * torch.tensor(VISIBLE[variant])
     torch.testing.assert_close(sweep.labels[:, [0, 2, 3]], middle[[0, 2, 3]].expand(n_types * n, 3), atol=1e-6, rtol=0.0)
     assert (sweep.type.dtype, sweep.labels.dtype) == (torch.int64, torch.float32)
+
+
+@pytest.mark.parametrize("lattice_type", range(4), ids=TYPES)
+@settings(deadline=None)
+@given(a=labels, b=labels, turns=st.integers(-3, 3))
+def test_distance_is_symmetric_and_blind_to_whole_periods(lattice_type, a, b, turns):
+    a, b = (torch.tensor([row], dtype=torch.float64) for row in (a, b))
+    turned = b + torch.tensor([0.0, turns * 2 * math.pi / ORDERS[lattice_type], 0.0, 0.0])
+    distance = label_distance(a, b, lattice_type, "full")
+    torch.testing.assert_close(label_distance(b, a, lattice_type, "full"), distance)
+    torch.testing.assert_close(label_distance(a, turned, lattice_type, "full"), distance, rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(label_distance(b, turned, lattice_type, "full"), torch.zeros_like(distance), rtol=0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "lattice_type", "difference", "expected"),
+    [
+        ("full", 0, (8.0, 0.0, 0.0, 0.0), 1.0),
+        ("full", 0, (4.0, 0.0, 0.25, 0.0), math.hypot(0.5, 1.0)),
+        ("full", 0, (0.0, 0.0, 0.0, 0.3), 0.5),
+        ("full", 0, (0.0, math.radians(45), 0.0, 0.0), 0.75),
+        ("full", 0, (0.0, math.radians(80), 0.0, 0.0), 1 / 6),
+        ("rot_only", 1, (8.0, math.radians(30), 0.25, 0.6), 0.5),
+        ("rot_only", 2, (0.0, math.radians(59), 0.0, 0.0), 1 / 60),
+        ("rot_only", 3, (0.0, math.radians(59), 0.0, 0.0), 59 / 60),
+        ("simple", 0, (8.0, 1.0, 0.25, 0.6), 0.0),
+    ],
+)
+def test_distance_is_in_units_of_the_visible_ranges(variant, lattice_type, difference, expected):
+    origin = torch.tensor([[6.0, 0.2, 0.0, 0.0]])
+    found = label_distance(origin, origin + torch.tensor([difference]), lattice_type, variant)
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_distances_pair_every_row_with_every_row():
+    a, b = real_conditions("full", 8).labels.split([3, 5])
+    table = label_distance(a, b, 0, "full")
+    assert table.shape == (3, 5)
+    for i in range(3):
+        for j in range(5):
+            torch.testing.assert_close(table[i, j], label_distance(a[[i]], b[[j]], 0, "full")[0, 0])

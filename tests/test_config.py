@@ -26,8 +26,11 @@ PLAIN = {
     "diffusion.timesteps": 100,
     "diffusion.batch_size": 10,
     "mop.neighbours": 8,
+    "evaluate.candidates": 100,
+    "features.batch_size": 10,
     "sample.n": 20,
     "sample.steps": 10,
+    "sample.curve": [1, 100],
     "sample.guidance": 1.0,
 }
 
@@ -68,7 +71,8 @@ def fields_of(model, prefix=""):
 
 FIELDS = dict(fields_of(Params))
 FLOATS = [name for name, field in FIELDS.items() if field.annotation is float]
-SECTIONS = [name for name in Params.model_fields if name != "seed"]
+SCALARS = [name for name in FIELDS if name != "sample.curve"]
+SECTIONS = [name for name in Params.model_fields if not name.endswith("seed")]
 
 
 def test_the_committed_file_is_valid_and_read_as_written():
@@ -111,7 +115,7 @@ def test_what_is_not_finite_is_refused_in_yaml(tmp_path, text):
         load_text(tmp_path, with_beta(text))
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", SCALARS)
 @pytest.mark.parametrize("value", [[1], None, {"a": 1}, "nonsense"], ids=str)
 def test_wrong_types_are_refused_everywhere(name, value):
     found = mistakes(**{name: value})
@@ -120,9 +124,29 @@ def test_wrong_types_are_refused_everywhere(name, value):
 
 
 @pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ([], "sample.curve = []"),
+        (5, "sample.curve = 5"),
+        (None, "sample.curve = None"),
+        ([1, 0], "sample.curve.1 = 0"),
+        ([1.5], "sample.curve.0 = 1.5"),
+        (["many"], "sample.curve.0 = 'many'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_list_is_refused_with_the_item_that_is_wrong(value, named):
+    (found,) = mistakes(**{"sample.curve": value})
+    assert found.startswith(f"params.yaml: {named}: ")
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("seed", -1),
+        ("training_seed", -1),
+        ("training_seed", 2**32),
+        ("training_seed", 0.5),
         ("seed", 2**63),
         ("seed", 0.0),
         ("seed", True),
@@ -161,6 +185,8 @@ def test_wrong_types_are_refused_everywhere(name, value):
         ("diffusion.conditional", 0),
         ("diffusion.condition_dropout", 1.0),
         ("diffusion.train_on", "mean"),
+        ("diffusion.posterior_width", -0.1),
+        ("diffusion.posterior_width", 1.1),
         ("diffusion.scaling", "none"),
         ("diffusion.schedule", "sqrt"),
         ("diffusion.timesteps", 1),
@@ -176,11 +202,22 @@ def test_wrong_types_are_refused_everywhere(name, value):
         ("diffusion.batch_size", 0),
         ("diffusion.learning_rate", -1.0),
         ("mop.neighbours", 0),
-        ("sample.n", 0),
+        ("sample.n", 7),
+        ("sample.draws", 1),
         ("sample.steps", 0),
         ("sample.eta", -0.1),
         ("sample.eta", 1.1),
         ("sample.guidance", -0.1),
+        ("features.components", 1),
+        ("features.components", 513),
+        ("features.width", 7),
+        ("features.epochs", 0),
+        ("features.batch_size", 0),
+        ("features.learning_rate", 0.0),
+        ("evaluate.bootstrap", 99),
+        ("evaluate.floor_draws", 1),
+        ("evaluate.neighbours", 0),
+        ("evaluate.candidates", 0),
         ("evaluate.theta_step", 0.0),
         ("evaluate.theta_step", 2.1),
         ("evaluate.aspect_step", 0.0),
@@ -223,9 +260,20 @@ RULES = [
     ({"vae.batch_size": 101}, "vae.batch_size = 101: must be at most data.n_train = 100", {"vae.batch_size": 100}),
     ({"diffusion.batch_size": 101}, "diffusion.batch_size = 101", {"diffusion.batch_size": 100}),
     ({"vae.kl_warmup_epochs": 6}, "vae.kl_warmup_epochs = 6: must be at most vae.epochs = 5", {"vae.kl_warmup_epochs": 5}),
-    ({"mop.neighbours": 101}, "mop.neighbours = 101: must be at most data.n_train = 100", {"mop.neighbours": 100}),
+    (
+        {"mop.neighbours": 101, "evaluate.candidates": 101},
+        "mop.neighbours = 101: must be at most data.n_train = 100",
+        {"mop.neighbours": 100},
+    ),
+    ({"evaluate.candidates": 7}, "mop.neighbours = 8: must be at most evaluate.candidates = 7", {"mop.neighbours": 7}),
     ({"sample.n": 51}, "sample.n = 51: must be at most data.n_test = 50", {"sample.n": 50}),
     ({"sample.steps": 101}, "sample.steps = 101: must be at most diffusion.timesteps = 100", {"sample.steps": 100}),
+    (
+        {"sample.curve": [1, 101]},
+        "sample.curve = [1, 101]: no number may be above diffusion.timesteps = 100",
+        {"sample.curve": [1]},
+    ),
+    ({"features.batch_size": 101}, "features.batch_size = 101", {"features.batch_size": 100}),
     ({"sample.guidance": 2.0}, "sample.guidance = 2.0: must be 1", {"diffusion.condition_dropout": 0.1}),
     (
         {"sample.guidance": 0.0, "diffusion.condition_dropout": 0.1, "vae.conditional": False},
@@ -249,7 +297,7 @@ def test_sections_must_agree(broken, expected, mended):
 
 
 def test_all_rules_that_are_broken_are_told():
-    found = "\n".join(mistakes(**{"sample.n": 51, "mop.neighbours": 101}))
+    found = "\n".join(mistakes(**{"sample.n": 51, "mop.neighbours": 101, "evaluate.candidates": 101}))
     assert "sample.n = 51" in found
     assert "mop.neighbours = 101" in found
 
@@ -288,7 +336,9 @@ def test_a_section_that_is_none_is_refused(section, value):
 
 @pytest.mark.parametrize("content", [None, [1, 2], "text", 5], ids=str)
 def test_a_file_that_is_no_section_is_refused(content):
-    with pytest.raises(UserError, match=r"^params\.yaml: the file = .*must be a section with keys seed, data, vae"):
+    with pytest.raises(
+        UserError, match=r"^params\.yaml: the file = .*must be a section with keys seed, training_seed, data, vae"
+    ):
         parse_params(content)
 
 

@@ -362,6 +362,34 @@ def test_a_redraw_of_disorder_shares_all_labels_and_no_image():
     assert not np.array_equal(again.images, redraw(DatasetSpec("full", 1, 16, 1), test.type, test.factors).images)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_draws_agree_in_what_labels_show_and_differ_in_what_they_hide(variant):
+    spec = DatasetSpec(variant, 4, 32, 0)
+    test = make_samples(spec, "test", 1200)
+    draws = [redraw(spec, test.type, test.factors, draw) for draw in range(3)]
+    assert_same(redraw(spec, test.type, test.factors), draws[0])
+    shown, rectangular = np.flatnonzero(VISIBLE[variant]), test.type == 1
+    for drawn in draws:
+        np.testing.assert_array_equal(drawn.type, test.type)
+        np.testing.assert_array_equal(drawn.labels, test.labels)
+        np.testing.assert_array_equal(drawn.factors[:, shown], test.factors[:, shown])
+    aspects = np.stack([test.factors[rectangular, 4], *(drawn.factors[rectangular, 4] for drawn in draws)])
+    correlations = np.corrcoef(aspects) - np.eye(4)
+    assert np.abs(correlations).max() < 5 / math.sqrt(aspects.shape[1])
+    # Where nothing is hidden but the aspect, the other types' images can only be the same again.
+    same = [np.all(a.images == b.images, axis=(1, 2, 3)) for a, b in ((draws[0], draws[1]), (draws[1], draws[2]))]
+    for equal in same:
+        assert equal[rectangular].mean() < 0.02
+        assert equal[~rectangular].all() == (variant != "full")
+
+
+def test_draws_of_disorder_share_no_image():
+    spec = DatasetSpec("full", 2, 32, 0)
+    test = make_samples(spec, "test", 600)
+    sets = [digests(test.images), *(digests(redraw(spec, test.type, test.factors, draw).images) for draw in range(4))]
+    assert len(set().union(*sets)) == 5 * 600
+
+
 def test_samples_are_sliced_and_joined_field_by_field():
     samples = make_samples(SMALL, "train", 40)
     assert len(samples) == 40

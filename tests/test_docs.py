@@ -1,21 +1,27 @@
 """The README says what the committed files say."""
 
-import json
 import re
 
+import pandas as pd
 import pytest
 import yaml
 from closure import ROOT
 from readme import BEGIN, with_results
+
+from toycrystals.metrics.catalogue import PRIMARY
 
 README = (ROOT / "README.md").read_text()
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
 def test_results_table_is_that_of_the_committed_metrics():
-    metrics = json.loads((ROOT / "plots/compare/metrics.json").read_text())
     assert BEGIN in README
-    assert with_results(README, metrics) == README
+    assert with_results(README, pd.read_csv(ROOT / "plots/compare/table.csv")) == README
+
+
+def test_primary_metrics_are_declared_before_the_results():
+    for metric in PRIMARY:
+        assert README.index(f"`{metric}`") < README.index(BEGIN)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))

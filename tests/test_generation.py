@@ -41,7 +41,7 @@ def make_prior(name):
         case "mop":
             mu = torch.randn((N, DIM), generator=make_generator(0))
             return MixtureOfPosteriors(Latents(Posterior(mu, torch.zeros(N, DIM)), conditions()), 2, "rot_only", conditional=True)
-    config = DiffusionConfig("rot_only", 4, DIM, True, 2, 16, 1, "cosine", 10, "v")
+    config = DiffusionConfig("rot_only", 4, DIM, True, 2, 16, 1, "cosine", 10, "v", "means", 0.1)
     return DiffusionPrior(config, LatentScaling(DIM), SETTINGS).requires_grad_(False)
 
 
@@ -78,6 +78,34 @@ def test_images_and_codes_are_a_function_of_the_seed(files, name):
     assert torch.equal(images, again[0])
     assert torch.equal(codes, again[1])
     assert not torch.isclose(codes, other[1]).all(dim=1).any()
+
+
+@every_prior
+@pytest.mark.parametrize("key", [(), (0,), (3, 1)])
+def test_images_and_codes_in_one_go_are_codes_first_and_images_later(files, name, key):
+    generate = load_generator(*files(name), name, SETTINGS, CPU)
+    images, codes = generate(conditions(), 2, *key)
+    first = generate.codes(conditions(), 2, *key)
+    assert torch.equal(first, codes)
+    assert torch.equal(generate.decode(first, conditions()), images)
+
+
+@every_prior
+def test_keys_of_one_seed_give_other_codes(files, name):
+    generate = load_generator(*files(name), name, SETTINGS, CPU)
+    draws = torch.stack([generate.codes(conditions(), 0, *key) for key in [(), (0,), (1,), (1, 0)]])
+    assert len(draws.flatten(1).unique(dim=0)) == 4
+
+
+def test_any_codes_can_be_decoded_for_any_condition(files):
+    """Row by row: the same code shows another crystal where another one is asked for."""
+    generate = load_generator(*files("standard"), "standard", SETTINGS, CPU)
+    codes, asked = torch.zeros(N, DIM), conditions()
+    images = generate.decode(codes, asked)
+    assert images.dtype == torch.uint8
+    assert len(images.flatten(1).unique(dim=0)) == N
+    order = torch.arange(N).flip(0)
+    assert torch.equal(generate.decode(codes, asked[order]), images[order])
 
 
 def test_sampler_settings_reach_the_prior(files):

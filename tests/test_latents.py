@@ -122,6 +122,18 @@ def test_reconstruction_psnr_is_that_of_all_pixels(many):
     assert reconstruction_psnr(vae, images, conditions, CPU) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("index", [slice(3, 7), torch.tensor([5, 1, 1]), torch.arange(MANY) % 1000 == 3])
+def test_latents_are_picked_row_by_row(many, index):
+    """Every field of a row goes with it, and only the rows that are asked for."""
+    _, _, conditions = many
+    latents = Latents(Posterior(normal(MANY, 3), normal(MANY, 3, seed=1)), conditions)
+    rows = torch.arange(MANY)[index]
+    picked = latents[index]
+    assert len(picked) == len(rows) > 0
+    for name, tensor in picked.tensors().items():
+        assert torch.equal(tensor, latents.tensors()[name][rows])
+
+
 def test_latents_survive_tensors(many):
     _, _, conditions = many
     latents = Latents(Posterior(normal(MANY, 3), normal(MANY, 3, seed=1)), conditions)
@@ -131,3 +143,11 @@ def test_latents_survive_tensors(many):
         assert torch.equal(tensor, value)
     assert torch.equal(again.posterior.mu, normal(MANY, 3))
     assert torch.equal(again.conditions.type, conditions.type)
+
+
+def test_narrowed_posteriors_keep_their_means_and_a_share_of_their_deviation():
+    posterior = Posterior(normal(500, 3), normal(500, 3, seed=1))
+    assert torch.equal(posterior.narrowed(1.0).logvar, posterior.logvar)
+    assert torch.equal(posterior.narrowed(0.0).sample(make_generator(0)), posterior.mu)
+    full, narrow = (posterior.narrowed(width).sample(make_generator(0)) - posterior.mu for width in (1.0, 0.25))
+    torch.testing.assert_close(narrow, 0.25 * full, rtol=1e-4, atol=1e-5)

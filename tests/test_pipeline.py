@@ -1,23 +1,21 @@
 """dvc.yaml against the code that it runs, and the whole pipeline at toy size."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from closure import ROOT, import_closure
 from ruamel.yaml import YAML
 from smoke import TOY, copy_project, dvc, set_params
 
-from toycrystals.artifacts import load_tensors
+from toycrystals.artifacts import load_tensors, save_tensors
+from toycrystals.metrics.catalogue import METRICS, PRIMARY
+from toycrystals.metrics.comparison import COLUMNS
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
@@ -52,8 +50,16 @@ def test_stage_says_what_it_does(name):
 
 
 def test_figures_enter_no_model():
-    upstream = ("generate", "train_vae", "encode", "train_diffusion", "fit_prior", "sample", "reference")
-    assert all(Path("src/toycrystals/figures.py") not in modules(STAGES[name]) for name in upstream)
+    upstream = ("generate", "hold_out", "train_vae", "encode", "train_diffusion", "fit_prior", "sample", "reference")
+    drawing = {Path(path).relative_to(ROOT) for path in (ROOT / "src/toycrystals/figures").glob("*.py")}
+    assert drawing & modules(STAGES["figures"])
+    assert not any(drawing & modules(STAGES[name]) for name in upstream)
+
+
+def test_priors_enter_no_measure_of_images():
+    """So that an edit of a prior measures that prior's images again, and no others."""
+    for name in ("fit_features", "floor_images", "controls", "evaluate"):
+        assert not [path for path in modules(STAGES[name]) if "priors" in path.parts or path.name == "vae.py"]
 
 
 def test_network_enters_everything_that_depends_on_it():
@@ -78,21 +84,59 @@ def planned(folder):
 def test_metrics_json_keeps_its_contract(project):
     metrics = json.loads((project / "plots/compare/metrics.json").read_text())
     assert list(metrics) == METHODS
-    wanted = {"nearest_ncc", "aspect_w1", "mass_w1", "fft_radial_l2", "matched_psnr"}
+    wanted = {"nearest_ncc", "aspect_w1", "mass_w1", "fft_radial_l2", *PRIMARY, "type_accuracy", "theta_error_median", "valid"}
     wanted |= {f"matched_psnr_{name}" for name in ("square", "rectangular", "triangular", "honeycomb")}
     for row in metrics.values():
         assert wanted <= set(row)
         assert all(isinstance(value, float) for value in row.values())
     assert metrics["real"]["matched_psnr"] > 50 > metrics["standard"]["matched_psnr"]
+    for prior in ("standard", "mop", "diffusion"):
+        assert {"latent_mmd2", "latent_auc_boosted", "latent_energy_score", "copy_code", "swap_decoder_type"} <= set(
+            metrics[prior]
+        )
+    assert {"rate", "mutual_information_low", "aggregate_kl_high", "active_units"} <= set(metrics["reconstruction"])
+
+
+def test_tables_have_a_floor_beside_every_measure_of_images(project):
+    table = pd.read_csv(project / "plots/compare/table.csv")
+    assert list(table.columns) == [*COLUMNS, "posterior_width"]
+    assert set(table["method"]) == set(METHODS)
+    floors = table[["floor", "ceiling"]].notna().any(axis=1)
+    without = set(table[~floors]["metric"])
+    assert without <= {name for name, metric in METRICS.items() if metric.group in ("swap", "latent")} | {"found_vacancy_w1"}
+    real = table[(table["method"] == "real") & (table["type"] == "all")].set_index("metric")
+    assert (real.loc[list(PRIMARY), "low"] <= real.loc[list(PRIMARY), "value"]).all()
+    pairs = pd.read_csv(project / "plots/compare/pairs.csv")
+    assert len(pairs) == 2 * 10
+    assert pairs["p"].between(0, 1, inclusive="right").all()
+    assert len(pd.read_csv(project / "plots/compare/controls.csv")) == 10
+
+
+def test_every_image_has_a_row(project):
+    for method in METHODS:
+        rows = pd.read_csv(project / f"plots/evaluate/{method}/images.csv")
+        assert len(rows) == TOY["sample"]["n"]
+        assert {"asked_type", "asked_theta", "found_type", "found_theta", "reason", "mse", "ssim", "theta_error"} <= set(rows)
+
+
+def test_quality_is_measured_at_every_number_of_steps(project):
+    rows = pd.read_csv(project / "plots/steps/steps.csv")
+    assert sorted(rows["steps"].unique()) == TOY["sample"]["curve"]
+    assert rows.loc[rows["type"] == "all", ["psnr", "mmd2"]].notna().all(axis=None)
 
 
 def test_all_methods_answer_the_same_conditions(project):
     test, _ = load_tensors(project / "data/test.safetensors", "dataset")
+    held_out, _ = load_tensors(project / "data/heldout.safetensors", "held-out list")
+    n = TOY["sample"]["n"]
+    assert held_out["type"].bincount().tolist() == [n // 4] * 4
+    for name in ("images", "type", "labels", "factors"):
+        assert held_out[name].equal(test[name][held_out["index"]])
     for method in METHODS:
         samples, _ = load_tensors(project / "data/samples" / method / "heldout.safetensors", "samples")
-        assert samples["images"].shape == (TOY["sample"]["n"], 1, 32, 32)
-        assert samples["type"].equal(test["type"][: TOY["sample"]["n"]])
-        assert samples["labels"].equal(test["labels"][: TOY["sample"]["n"]])
+        assert samples["images"].shape == (n, 1, 32, 32)
+        assert samples["type"].equal(held_out["type"])
+        assert samples["labels"].equal(held_out["labels"])
 
 
 def test_curves_have_a_row_an_epoch(project):
@@ -114,32 +158,42 @@ def test_plots_are_drawn_from_every_declared_file(project):
     assert any(name.endswith("samples.png") for name in drawn)
 
 
-def test_few_samples_are_drawn_all_the_same(scratch):
-    set_params(scratch, {"sample": {"n": 3}})
-    dvc(scratch, "repro", "figures")
-    assert (scratch / "plots/figures/samples.png").stat().st_size > 1000
+def test_a_model_that_fails_gives_a_row_that_says_so(scratch):
+    """All images black, all codes wild: the evaluation goes on, and the table tells."""
 
+    def spoil(tensors):
+        return {
+            **tensors,
+            "images": torch.zeros_like(tensors["images"]),
+            "codes": torch.full_like(tensors["codes"], float("nan")),
+        }
 
-def test_samples_for_other_conditions_are_not_evaluated(scratch):
-    train = ["--train", "data/train.safetensors", "--val", "data/val.safetensors", "--test", "data/test.safetensors"]
-    params = scratch / "params.yaml"
-    params.write_text(params.read_text().replace("seed: 0", "seed: 1"))
-    assert run_stage(scratch, "stages.generate", *train).returncode == 0
-    samples = ["--samples", "data/samples/mop/heldout.safetensors", "--test", "data/test.safetensors"]
-    assert_one_line(run_stage(scratch, "stages.evaluate", *samples, "--out", "out.json"), "mop", "other conditions")
+    folder = scratch / "data/samples/diffusion"
+    tensors, meta = load_tensors(folder / "heldout.safetensors", "samples")
+    (folder / "heldout.safetensors").unlink()
+    save_tensors(folder / "heldout.safetensors", "samples", spoil(tensors), meta)
+    dvc(scratch, "commit", "--force", "sample@diffusion")
+    dvc(scratch, "repro", "--single-item", "evaluate@diffusion", "evaluate_codes@diffusion", "compare", "diagnose")
+    table = pd.read_csv(scratch / "plots/compare/table.csv")
+    assert set(table.loc[table["method"] == "diffusion", "verdict"]) == {"no valid image"}
+    metrics = json.loads((scratch / "plots/compare/metrics.json").read_text())["diffusion"]
+    assert metrics["valid"] == 0.0
+    assert metrics["latent_auc_boosted"] > 0.9
 
 
 def test_forced_run_gives_the_same_lock(project):
     before = (project / "dvc.lock").read_bytes()
-    dvc(project, "repro", "--force", "--no-run-cache")
+    stages = ("train_vae", "train_diffusion", "fit_features", "sample@diffusion", "floor_images", "evaluate@diffusion", "compare")
+    dvc(project, "repro", "--force", "--no-run-cache", "--single-item", *stages)
     assert (project / "dvc.lock").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("module", "runs", "stays"),
     [
-        ("figures.py", {"preview", "figures", "compare"}, {"generate", "train_vae", "sample", "evaluate"}),
-        ("metrics/matching.py", {"evaluate"}, {"generate", "train_vae", "train_diffusion", "sample"}),
+        ("figures/images.py", {"preview", "figures", "diagnose"}, {"generate", "train_vae", "sample", "evaluate", "compare"}),
+        ("metrics/recovery.py", {"evaluate", "floor_images", "controls"}, {"generate", "train_vae", "train_diffusion", "sample"}),
+        ("metrics/comparison.py", {"evaluate", "compare"}, {"sample", "figures", "fit_features"}),
         ("diffusion/sampler.py", {"train_diffusion", "sample"}, {"generate", "train_vae", "encode"}),
         ("priors/mop.py", {"fit_prior", "sample"}, {"train_vae", "train_diffusion", "figures", "compare"}),
         ("networks.py", {"train_vae"}, {"generate", "preview"}),
@@ -163,98 +217,6 @@ def scratch(project, tmp_path):
     folder = tmp_path / "scratch"
     shutil.copytree(project, folder, symlinks=True)
     return folder
-
-
-def run_stage(folder, *arguments, **kwargs):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120, **kwargs
-    )
-
-
-ENCODE = ["stages.encode", "--train", "data/train.safetensors", "--val", "data/val.safetensors"]
-ENCODE += ["--test", "data/test.safetensors", "--model", "models/vae.safetensors", "--out", "out"]
-
-
-def assert_one_line(done, *words):
-    assert done.returncode == 1
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert all(word in done.stderr for word in words), done.stderr
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [("vae", "beta", "banana"), ("sample", "steps", 0), ("data", "variant", "none"), ("vae", "bta", 1)],
-)
-def test_wrong_param_ends_the_run_with_its_name(scratch, section, key, value):
-    set_params(scratch, {section: {key: value}})
-    done = dvc(scratch, "repro", check=False)
-    assert done.returncode != 0
-    assert f"params.yaml: {section}.{key}" in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-
-
-def test_truncated_artifact_is_named(scratch):
-    path = scratch / "models/vae.safetensors"
-    content = path.read_bytes()
-    path.unlink()
-    path.write_bytes(content[: len(content) // 2])
-    assert_one_line(run_stage(scratch, *ENCODE), "models/vae.safetensors", "truncated")
-    assert not (scratch / "out").exists()
-
-
-def test_missing_artifact_is_named(scratch):
-    (scratch / "data/val.safetensors").unlink()
-    assert_one_line(run_stage(scratch, *ENCODE), "data/val.safetensors", "dvc")
-
-
-def test_data_of_another_size_is_refused(scratch):
-    set_params(scratch, {"data": {"image_size": 16}})
-    splits = ["--train", "data/train.safetensors", "--val", "data/val.safetensors", "--test", "data/test.safetensors"]
-    assert run_stage(scratch, "stages.generate", *splits).returncode == 0
-    assert_one_line(run_stage(scratch, *ENCODE), "image_size = 16", "image_size = 32")
-
-
-def test_prior_of_another_vae_is_refused(scratch):
-    set_params(scratch, {"vae": {"beta": 0.1}})
-    train = ["--train", "data/train.safetensors", "--val", "data/val.safetensors"]
-    done = run_stage(scratch, "stages.train_vae", *train, "--model", "models/vae.safetensors", "--curve", "curve.csv")
-    assert done.returncode == 0, done.stderr
-    model = ["--model", "models/priors/mop.safetensors", "--vae", "models/vae.safetensors"]
-    done = run_stage(scratch, "stages.sample", "--prior", "mop", *model, "--test", "data/test.safetensors", "--out", "out")
-    assert_one_line(done, "mop.safetensors", "another VAE")
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_training_writes_nothing(scratch, signal_number):
-    set_params(scratch, {"vae": {"epochs": 10000}})
-    command = [sys.executable, "-m", "stages.train_vae", "--train", "data/train.safetensors", "--val", "data/val.safetensors"]
-    command += ["--model", "out/vae.safetensors", "--curve", "out/curve.csv"]
-    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background shell makes its children deaf to Ctrl-C
-    with subprocess.Popen(command, cwd=scratch, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
-        for line in process.stderr:
-            if "epoch 1/" in line:
-                break
-        process.send_signal(signal_number)
-        rest = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
-    assert rest.strip().splitlines()[-1] == "interrupted: no half-written file is left"
-    assert "Traceback" not in rest
-    assert not (scratch / "out").exists()
-
-
-def test_unconditional_pipeline_answers_no_request(scratch):
-    set_params(scratch, {"vae": {"conditional": False}})
-    dvc(scratch, "repro", "evaluate@diffusion")
-    row = json.loads((scratch / "plots/evaluate/diffusion.json").read_text())
-    assert "nearest_ncc" in row
-    assert sum(value for name, value in row.items() if name.startswith("type_frequency")) == pytest.approx(1.0)
-    assert not [name for name in row if name.startswith("matched") or name == "type_accuracy"]
-
-
-def test_stage_runs_the_package_of_its_own_folder(scratch):
-    (scratch / "src/toycrystals/dataset.py").write_text("raise SystemExit('code of the copy')\n")
-    done = run_stage(scratch, "stages.preview", "--out", "out", env={**os.environ, "PYTHONPATH": ""})
-    assert "code of the copy" in done.stderr
 
 
 def test_lock_belongs_to_the_committed_params():

@@ -4,7 +4,18 @@ import torch
 from hypothesis import assume, given, settings
 from torch import nn
 
-from toycrystals.rng import INIT, NOISE, SAMPLE, SHUFFLE, VALIDATION, make_generator, seed_initialisation
+from toycrystals.rng import (
+    HELD_OUT,
+    INIT,
+    NOISE,
+    SAMPLE,
+    SHUFFLE,
+    TRAINING,
+    VALIDATION,
+    derive_seed,
+    make_generator,
+    seed_initialisation,
+)
 
 seeds = st.integers(0, 2**63 - 1)
 keys = st.lists(st.integers(0, 2**31), max_size=3).map(tuple)
@@ -36,7 +47,39 @@ def test_seed_and_key_do_not_run_into_each_other(one, other):
 
 
 def test_streams_have_numbers_of_their_own():
-    assert len({INIT, SHUFFLE, NOISE, VALIDATION, SAMPLE}) == 5
+    assert len({INIT, SHUFFLE, NOISE, VALIDATION, SAMPLE, TRAINING, HELD_OUT}) == 7
+
+
+@settings(deadline=None, max_examples=100)
+@given(seeds, keys)
+def test_derived_seeds_are_seeds_again(seed, key):
+    """Seeds are whole numbers from 0 to 2^63 - 1; NumPy, PyTorch and a further derivation all take one."""
+    derived = derive_seed(seed, *key)
+    assert type(derived) is int
+    assert 0 <= derived < 2**63
+    assert derived == derive_seed(seed, *key)
+    assert derive_seed(derived, *key) != derived
+
+
+def test_derived_seeds_spread_over_their_whole_range():
+    derived = [derive_seed(seed, TRAINING, run) for seed in range(40) for run in range(25)]
+    assert len(set(derived)) == 1000
+    assert max(derived) > 0.99 * 2**63
+    assert min(derived) < 0.01 * 2**63
+
+
+def test_training_runs_share_no_stream_with_the_data_or_with_each_other():
+    runs = [derive_seed(0, TRAINING, run) for run in range(3)]
+    streams = [(seed, stream) for seed in (0, *runs) for stream in (INIT, SHUFFLE, NOISE, VALIDATION, SAMPLE, HELD_OUT)]
+    draws = torch.stack([draw(*stream) for stream in streams])
+    assert len(draws.unique(dim=0)) == len(streams)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds, keys)
+def test_a_generator_starts_from_the_derived_seed(seed, key):
+    expected = torch.rand(8, generator=torch.Generator().manual_seed(derive_seed(seed, *key)))
+    assert torch.equal(draw(seed, *key), expected)
 
 
 def test_a_generator_neither_reads_nor_moves_the_global_state():

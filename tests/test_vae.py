@@ -182,6 +182,13 @@ def test_bytes_are_the_nearest_and_clamped():
     assert to_uint8(torch.tensor([-7.0, -0.01, 1.01, 300.0])).tolist() == [0, 0, 255, 255]
 
 
+def test_pixels_that_are_no_numbers_are_black_and_infinite_ones_are_clamped():
+    """A cast of NaN to a byte is undefined: it differs from machine to machine."""
+    images = torch.tensor([[float("nan"), 0.2], [float("inf"), float("-inf")]])
+    assert to_uint8(images).tolist() == [[0, 51], [255, 0]]
+    assert images[0, 0].isnan()
+
+
 @pytest.mark.parametrize(
     ("warmup", "epoch", "share"), [(0, 0.0, 1.0), (4, 0.0, 0.0), (4, 1.0, 0.25), (4, 3.5, 0.875), (4, 9.0, 1.0)]
 )

@@ -17,7 +17,8 @@ from toycrystals.config import load_params
 from toycrystals.dataset import LABELS, VARIANTS, DatasetSpec, Samples, VariantName, from_pt_dict, make_samples, to_pt_dict
 from toycrystals.device import pick_device
 from toycrystals.errors import UserError, one_line_errors
-from toycrystals.figures import draw_preview, draw_square_grid, save_figure
+from toycrystals.figures.images import draw_preview, draw_square_grid
+from toycrystals.figures.style import save_figure
 from toycrystals.generation import CrystalGenerator, load_generator
 from toycrystals.lattice import TYPES
 from toycrystals.priors.base import SamplerSettings

@@ -132,3 +132,21 @@ def rotation_sweep(variant: VariantName, n_types: int, angles: int = 9) -> Condi
     labels[:, _THETA] = torch.linspace(*ranges.theta, angles).repeat(n_types)
     types = torch.arange(n_types).repeat_interleave(angles)
     return Conditions(types, labels * torch.tensor(ranges.visible))
+
+
+def label_distance(a: Tensor, b: Tensor, lattice_type: int, variant: VariantName) -> Tensor:
+    """Euclidean distance [N, M] of labels [N, 4] and [M, 4] of one type, each visible label in units of its range.
+
+    theta is compared on the circle of the type's symmetry period.
+    """
+    ranges, period = VARIANTS[variant], LATTICES[lattice_type].period
+    squared = torch.zeros(len(a), len(b), device=a.device)
+    for column, (name, visible) in enumerate(zip(LABELS, ranges.visible, strict=True)):
+        if not visible:
+            continue
+        difference = a[:, None, column] - b[None, :, column]
+        if name == "theta":
+            difference = torch.remainder(difference + period / 2, period) - period / 2
+        low, high = getattr(ranges, name)
+        squared += (difference / (high - low)).square()
+    return squared.sqrt()

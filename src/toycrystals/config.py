@@ -71,14 +71,16 @@ def _no_number(value: Any) -> Any:
 class Diffusion(Section):
     """The latent diffusion prior.
 
-    `conditional: auto` follows the VAE. `train_on`: posterior means, or fresh posterior samples every step. `scaling`: latents
-    are divided by one measured number, or by one a dimension. `timesteps` T: the number of levels of the linear schedule and
+    `conditional: auto` follows the VAE. `train_on`: posterior means, or fresh posterior samples every step. `posterior_width`: a
+    conditional prior trained on means gives its codes this share of the posterior's noise. `scaling`: latents are divided by one
+    measured number, or by one a dimension. `timesteps` T: the number of levels of the linear schedule and
     the most steps that a sampler may take. `prediction`: what the network's output means.
     """
 
     conditional: Annotated[Literal[True, False, "auto"], BeforeValidator(_no_number)]
     condition_dropout: Share
     train_on: Literal["means", "samples"]
+    posterior_width: Annotated[float, Field(ge=0.0, le=1.0)]
     scaling: Literal["global", "per_dimension"]
     schedule: Literal["linear", "cosine"]
     timesteps: Annotated[int, Field(ge=2, le=10000)]
@@ -100,33 +102,67 @@ class Mop(Section):
 
 
 class Sample(Section):
-    """Sampling: the first `n` test conditions are the shared list for all priors; the rest is for the diffusion sampler.
+    """Sampling: `n` test conditions, stratified by type and angle, are the shared list for all priors and all metrics.
+
+    For every fourth of them `draws` codes more are drawn, for scores of the whole distribution p(z | c). `steps` is what the
+    diffusion sampler takes; `curve` are the numbers of steps at which its quality is drawn.
 
     `eta`: 0 is DDIM, 1 is DDPM. `guidance` w: x0 = x0(null) + w (x0(condition) - x0(null)); 1 is no guidance.
     """
 
-    n: Count
+    n: Annotated[int, Field(ge=8)]
+    draws: Annotated[int, Field(ge=2)]
     steps: Count
+    curve: Annotated[list[Count], Field(min_length=1)]
     eta: Annotated[float, Field(ge=0.0, le=1.0)]
     guidance: NonNegative
 
 
+class Features(Section):
+    """What images are compared by: `components` of a PCA of real pixels, and a network that learns the factors of real images.
+
+    `width` is the number of the network's features; it trains for `epochs` on the training split.
+    """
+
+    components: Annotated[int, Field(ge=2, le=512)]
+    width: Annotated[int, Field(ge=8, le=1024)]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+
+
 class Evaluate(Section):
-    """The grid of exact lattices that every image is compared with before refinement: degrees, and units of b / a."""
+    """How samples are measured.
+
+    `theta_step` (degrees) and `aspect_step`: the grid of exact lattices that every image is compared with before refinement.
+    `bootstrap`: replicates behind each interval. `floor_draws`: how often the held-out conditions are drawn anew, to know what
+    real images score. `neighbours` k: for precision, recall, density and coverage. `candidates`: how many training samples, those
+    nearest in condition, a sample is compared with to see whether it is a copy.
+    """
 
     theta_step: Annotated[float, Field(gt=0.0, le=2.0)]
     aspect_step: Annotated[float, Field(gt=0.0, le=0.05)]
+    bootstrap: Annotated[int, Field(ge=100, le=10000)]
+    floor_draws: Annotated[int, Field(ge=2)]
+    neighbours: Count
+    candidates: Count
 
 
 class Params(Section):
-    """All of params.yaml, and the rules that join its sections."""
+    """All of params.yaml, and the rules that join its sections.
+
+    `seed` fixes the data and everything that is measured on it. `training_seed` tells apart runs on the same data: it sets the
+    initial weights, the batches and the noise of both trainings, and the samples.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    training_seed: Annotated[int, Field(ge=0, lt=2**32)]
     data: Data
     vae: VAE
     diffusion: Diffusion
     mop: Mop
     sample: Sample
+    features: Features
     evaluate: Evaluate
 
     @model_validator(mode="after")
@@ -142,7 +178,7 @@ class Params(Section):
                     section.batch_size <= data.n_train,
                     f"{name}.batch_size = {section.batch_size}: must be at most data.n_train = {data.n_train}",
                 )
-                for name, section in (("vae", vae), ("diffusion", diffusion))
+                for name, section in (("vae", vae), ("diffusion", diffusion), ("features", self.features))
             ),
             (
                 vae.kl_warmup_epochs <= vae.epochs,
@@ -152,10 +188,18 @@ class Params(Section):
                 self.mop.neighbours <= data.n_train,
                 f"mop.neighbours = {self.mop.neighbours}: must be at most data.n_train = {data.n_train}",
             ),
+            (
+                self.mop.neighbours <= self.evaluate.candidates,
+                f"mop.neighbours = {self.mop.neighbours}: must be at most evaluate.candidates = {self.evaluate.candidates}",
+            ),
             (sample.n <= data.n_test, f"sample.n = {sample.n}: must be at most data.n_test = {data.n_test}"),
             (
                 sample.steps <= diffusion.timesteps,
                 f"sample.steps = {sample.steps}: must be at most diffusion.timesteps = {diffusion.timesteps}",
+            ),
+            (
+                max(sample.curve) <= diffusion.timesteps,
+                f"sample.curve = {sample.curve}: no number may be above diffusion.timesteps = {diffusion.timesteps}",
             ),
             (
                 sample.guidance == 1.0 or (self.prior_is_conditional and diffusion.condition_dropout > 0.0),

@@ -21,7 +21,7 @@ from toycrystals.lattice import LATTICES, place
 from toycrystals.render import CUTOFF, atom_sigma, render, render_uint8
 
 BLOCK = 1024
-# `redraw` is a second, independent draw of the factors that no label shows, for the same conditions as the test split.
+# `redraw` draws the factors that no label shows anew, for the conditions of the test split.
 SPLITS = {"train": 0, "val": 1, "test": 2, "redraw": 3}
 FACTORS = ("spacing", "theta", "vacancy", "jitter", "aspect")
 LABELS = FACTORS[:4]
@@ -173,17 +173,18 @@ def make_samples(spec: DatasetSpec, split: str, n: int) -> Samples:
     return concatenate(list(blocks(spec, split, n)))
 
 
-def redraw(spec: DatasetSpec, types: NDArray[np.int64], factors: NDArray[np.float32]) -> Samples:
+def redraw(spec: DatasetSpec, types: NDArray[np.int64], factors: NDArray[np.float32], draw: int = 0) -> Samples:
     """Independent samples of the given conditions: what labels show is kept, all that they hide is drawn anew.
 
-    `types` [N] and `factors` [N, 5] as in `Samples`. It is the floor of every comparison with real images.
+    `types` [N] and `factors` [N, 5] as in `Samples`; each `draw` is independent of the others. They are the floor of every
+    comparison with real images.
     """
     visible = np.array([*VARIANTS[spec.variant].visible, False])
     images = np.empty((len(types), 1, spec.image_size, spec.image_size), dtype=np.uint8)
     truth = np.empty((len(types), len(FACTORS)))
     for k in range(spec.n_types):
         rows = np.flatnonzero(types == k)
-        rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(SPLITS["redraw"], k)))
+        rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(SPLITS["redraw"], draw, k)))
         truth[rows] = np.where(visible, factors[rows], draw_factors(rng, spec.variant, types[rows]))
         for part in np.array_split(rows, len(rows) // BLOCK + 1):
             sites, present = _disturbed_sites(rng, spec, k, truth[part])

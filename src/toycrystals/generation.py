@@ -31,9 +31,17 @@ class CrystalGenerator:
 
     def __call__(self, conditions: Conditions, seed: int, *key: int) -> tuple[Tensor, Tensor]:
         """Images uint8 [N, 1, H, W] and codes float32 [N, D] for N conditions, on the CPU; a function of `seed` and `key`."""
-        conditions = conditions.to(self.device)
-        codes = self.prior.sample(conditions, make_generator(seed, SAMPLE, *key, device=self.device))
-        return decode(self.vae, codes, conditions, self.device), codes.cpu()
+        codes = self.codes(conditions, seed, *key)
+        return self.decode(codes, conditions), codes
+
+    def codes(self, conditions: Conditions, seed: int, *key: int) -> Tensor:
+        """Codes float32 [N, D] for N conditions, on the CPU; a function of `seed` and `key`."""
+        generator = make_generator(seed, SAMPLE, *key, device=self.device)
+        return self.prior.sample(conditions.to(self.device), generator).cpu()
+
+    def decode(self, codes: Tensor, conditions: Conditions) -> Tensor:
+        """Images uint8 [N, 1, H, W] of codes [N, D], on the CPU."""
+        return decode(self.vae, codes, conditions, self.device)
 
 
 def load_generator(
@@ -48,4 +56,8 @@ def load_generator(
     if meta["vae"] != fingerprint(vae_tensors):
         raise UserError(f"{prior_path}: fitted to the codes of another VAE than {vae_path}; run `dvc repro`")
     vae = VAE.restore(vae_tensors, vae_meta).to(device)
-    return CrystalGenerator(vae, restore_prior(prior, tensors, meta, settings), device)
+    try:
+        restored = restore_prior(prior, tensors, meta, settings)
+    except (KeyError, RuntimeError, TypeError):
+        raise UserError(f"{prior_path}: written by another version of toycrystals; run `dvc repro` to make it again") from None
+    return CrystalGenerator(vae, restored, device)

@@ -24,6 +24,14 @@ class Latents:
     def __len__(self) -> int:
         return len(self.conditions)
 
+    def __getitem__(self, index: slice | Tensor) -> "Latents":
+        mu, logvar = self.posterior
+        return Latents(Posterior(mu[index], logvar[index]), self.conditions[index])
+
+    def narrowed(self, width: float) -> "Latents":
+        """The same posteriors with `width` times the deviations."""
+        return Latents(self.posterior.narrowed(width), self.conditions)
+
     def to(self, device: torch.device) -> "Latents":
         """The same posteriors on `device`."""
         mu, logvar = self.posterior

@@ -3,6 +3,7 @@
 q(z | x, c) = N(mu, exp(logvar)),  p(x | z, c),  loss = mean over pixels (x - x')^2 + beta KL(q(z | x, c) || N(0, I))
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Self
@@ -53,6 +54,10 @@ class Posterior(NamedTuple):
         """One code a row, reparametrised: mu + exp(logvar / 2) eps."""
         eps = torch.randn(self.mu.shape, generator=generator, device=self.mu.device)
         return self.mu + torch.exp(0.5 * self.logvar) * eps
+
+    def narrowed(self, width: float) -> "Posterior":
+        """The same means with `width` times the deviations; at width 0 a sample is the mean."""
+        return Posterior(self.mu, self.logvar + (2.0 * math.log(width) if width > 0.0 else -math.inf))
 
     def kl(self) -> Tensor:
         """KL(N(mu, exp(logvar)) || N(0, 1)) a dimension, in nats: [N, D]."""
@@ -123,8 +128,8 @@ def to_unit_interval(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Float images, clamped to [0, 1] and rounded: uint8 of the same shape."""
-    return (images.clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
+    """Float images, clamped to [0, 1] and rounded: uint8 of the same shape. A pixel that is not a number becomes 0."""
+    return (images.nan_to_num(nan=0.0).clamp(0.0, 1.0) * 255.0 + 0.5).to(torch.uint8)
 
 
 class VAEObjective:

@@ -50,7 +50,7 @@ def make_vae():
 def make_prior():
     data, p, s = PARAMS.data, PARAMS.diffusion, PARAMS.sample
     seed_initialisation(0)
-    shape = p.harmonics, p.width, p.blocks, p.schedule, p.timesteps, p.prediction
+    shape = p.harmonics, p.width, p.blocks, p.schedule, p.timesteps, p.prediction, p.train_on, p.posterior_width
     config = DiffusionConfig(data.variant, data.n_types, PARAMS.vae.latent_dim, True, *shape)
     return DiffusionPrior(config, LatentScaling(PARAMS.vae.latent_dim), SamplerSettings(s.steps, 0.0, 1.0)).to(DEVICE)
 
@@ -77,7 +77,7 @@ def diffusion_trainer():
     prior = make_prior()
     mu = torch.randn((N_TRAIN, PARAMS.vae.latent_dim), generator=make_generator(0)).to(DEVICE)
     latents = Latents(Posterior(mu, mu), conditions(N_TRAIN))
-    return trainer(prior, DiffusionObjective(prior, latents, fresh_samples=False, condition_dropout=0.0), PARAMS.diffusion)
+    return trainer(prior, DiffusionObjective(prior, latents, condition_dropout=0.0), PARAMS.diffusion)
 
 
 TRAINERS = {"VAE": vae_trainer, "diffusion": diffusion_trainer}

@@ -1,121 +1,133 @@
-"""The measures of one method: their names, and that real images beat spoilt ones in each measure that claims to see the fault."""
+"""All measures together: which faults they see, on controls, and that no set of images breaks them."""
 
-from dataclasses import replace
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from toycrystals.dataset import DatasetSpec, concatenate, make_samples
-from toycrystals.lattice import TYPES
-from toycrystals.metrics.matching import LatticeMatcher, match_requested, psnr, unit_images
-from toycrystals.metrics.summary import summarise
+from toycrystals.dataset import DatasetSpec, make_samples, redraw
+from toycrystals.metrics.catalogue import METRICS
+from toycrystals.metrics.comparison import draw_values, floors, tidy, z_scores
+from toycrystals.metrics.controls import make_controls
+from toycrystals.metrics.features import FactorNetwork, FactorObjective, FeatureConfig, FeatureExtractor
+from toycrystals.metrics.intervals import bootstrap_weights
+from toycrystals.metrics.summary import ImageJudge, ImageSettings
+from toycrystals.rng import seed_initialisation
+from toycrystals.training import Trainer, TrainingConfig
 
-N, STEP = 160, 0.02
-ALWAYS = {"nearest_ncc", "mass_w1", "fft_radial_l2"}
-
-
-def held_out(n_types=4, variant="rot_only"):
-    return make_samples(DatasetSpec(variant, n_types, 64, seed=0), "test", N)
-
-
-def summary(images, samples, n_types=4, conditional=True, variant="rot_only"):
-    matcher = LatticeMatcher(variant, n_types, 64, theta_step=2.0, aspect_step=0.05)
-    return summarise(images, samples, matcher, STEP, conditional)
+N, SPEC = 400, DatasetSpec("rot_only", 4, 32, seed=0)
+SETTINGS = ImageSettings(theta_step=2.0, aspect_step=0.05, neighbours=5, candidates=32)
 
 
 @pytest.fixture(scope="module")
-def real():
-    return held_out()
+def judge():
+    training = make_samples(SPEC, "train", 2048)
+    config = FeatureConfig(SPEC.variant, 4, 32, components=16, width=16)
+    images, types, factors = (torch.from_numpy(a) for a in (training.images, training.type, training.factors))
+    seed_initialisation(0)
+    network = FactorNetwork(config)
+    objective = FactorObjective(network, config, images, types, factors)
+    trainer = Trainer(network, objective, len(images), TrainingConfig(0, 3, 64, 2e-3, torch.float32), torch.device("cpu"))
+    for _ in trainer.run():
+        pass
+    return ImageJudge(SPEC, make_samples(SPEC, "test", N), training, FeatureExtractor.fit(config, network, images), SETTINGS)
 
 
 @pytest.fixture(scope="module")
-def scores(real):
-    return summary(real.images, real)
+def no_bootstrap(judge):
+    return bootstrap_weights(judge.held_out.type, 0)
 
 
 @pytest.fixture(scope="module")
-def shuffled(real):
-    """The same images, answering other requests."""
-    return summary(real.images[np.random.default_rng(0).permutation(N)], real)
+def floor(judge, no_bootstrap):
+    held_out = judge.held_out
+    draws = [redraw(SPEC, held_out.type, held_out.factors, draw).images for draw in range(1, 13)]
+    return floors(pd.concat(draw_values(i, judge(images, no_bootstrap, answers=True).measures) for i, images in enumerate(draws)))
 
 
-@pytest.mark.parametrize("n_types", [1, 2, 3])
-@pytest.mark.parametrize("conditional", [True, False])
-def test_measures_have_the_names_of_the_types_in_play(n_types, conditional):
-    samples = held_out(n_types)
-    expected = ALWAYS | {f"type_frequency_{name}" for name in TYPES[:n_types]}
-    if conditional:
-        expected |= {"matched_psnr", "type_accuracy"} | {f"matched_psnr_{name}" for name in TYPES[:n_types]}
-    if n_types > 1:
-        expected |= {"aspect_w1"}
-    measures = summary(samples.images, samples, n_types, conditional)
-    assert set(measures) == expected
-    assert all(type(value) is float and np.isfinite(value) for value in measures.values())
+@pytest.fixture(scope="module")
+def z(judge, floor, no_bootstrap):
+    """z-scores of the controls, and of real images."""
+    training = make_samples(SPEC, "train", 2048)
+    made = make_controls(SPEC, judge.held_out, training)
+    made["real"] = redraw(SPEC, judge.held_out.type, judge.held_out.factors).images
+    tables = [tidy(name, judge(images, no_bootstrap, answers=True).measures, floor) for name, images in made.items()]
+    return z_scores(pd.concat(tables))
 
 
-def test_frequencies_are_those_of_the_types_and_sum_to_one(real, scores):
-    frequencies = [scores[f"type_frequency_{name}"] for name in TYPES]
-    assert sum(frequencies) == pytest.approx(1.0)
-    assert frequencies == pytest.approx(np.bincount(real.type) / N, abs=0.03)
+SEEN = {
+    "shuffled": ["matched_psnr", "matched_ssim", "type_accuracy_merged", "theta_error_median", "auc_boosted"],
+    "rotated": ["matched_psnr", "theta_error_median", "mmd2_pca", "frechet_pca", "coverage_pca"],
+    "blurred": ["matched_psnr", "matched_ssim", "mmd2_pca", "sliced_w2_pca", "precision_pca", "auc_cnn", "mass_w1"],
+    "shifted": ["matched_psnr", "matched_ssim", "mmd2_pca", "precision_pca", "auc_cnn"],
+    "collapsed": ["theta_error_median", "recall_pca", "coverage_pca", "frechet_pca"],
+    "copies": ["copy_image"],
+    "type_missing": ["type_accuracy_merged", "type_tv", "mmd2_pca", "mmd2_network", "frechet_network", "recall_network"],
+    "angles_missing": ["theta_error_p95", "frechet_pca", "recall_pca", "coverage_pca"],
+}
+BLIND = {
+    # Sets of images are the same, whatever was asked for.
+    "shuffled": ["frechet_pca", "coverage_pca", "mass_w1", "fft_radial_l2"],
+    # The two traditional scores average over all directions.
+    "rotated": ["mass_w1", "fft_radial_l2"],
+    "copies": ["type_accuracy_merged", "precision_pca", "type_tv"],
+}
 
 
-def test_frequencies_are_those_of_the_images_and_not_of_the_requests(real):
-    triangular = real.images[np.flatnonzero(real.type == 2)[:1]].repeat(N, axis=0)
-    measures = summary(triangular, real)
-    assert [measures[f"type_frequency_{name}"] for name in TYPES] == [0.0, 0.0, 1.0, 0.0]
-    assert measures["type_accuracy"] == pytest.approx(np.mean(real.type == 2))
+@pytest.mark.parametrize(("control", "metric"), [(c, m) for c, metrics in SEEN.items() for m in metrics])
+def test_metric_sees_the_control_that_it_exists_for(z, control, metric):
+    assert z.loc[control, metric] > 5.0
+    assert z.loc[control, metric] > 2.0 * z.loc["real", metric]
 
 
-def test_real_images_are_nearly_perfect(scores):
-    assert scores["matched_psnr"] > 45.0
-    assert all(scores[f"matched_psnr_{name}"] > 45.0 for name in TYPES)
-    assert scores["type_accuracy"] > 0.97
-    assert scores["nearest_ncc"] > 0.998
-    assert scores["mass_w1"] == scores["fft_radial_l2"] == 0.0
-    assert scores["aspect_w1"] < 1e-3
+@pytest.mark.parametrize(("control", "metric"), [(c, m) for c, metrics in BLIND.items() for m in metrics])
+def test_metric_is_blind_where_it_is_said_to_be(z, control, metric):
+    assert abs(z.loc[control, metric]) < 10.0
 
 
-def test_shuffled_requests_lower_what_depends_on_the_request(scores, shuffled):
-    assert shuffled["matched_psnr"] < scores["matched_psnr"] - 25.0
-    assert shuffled["type_accuracy"] < 0.5
-    assert shuffled["aspect_w1"] > 10 * scores["aspect_w1"]
+def test_real_images_are_at_the_floor_in_nearly_every_measure(z):
+    assert (z.loc["real"] < 4.0).mean() > 0.9, z.loc["real"].sort_values()
 
 
-@pytest.mark.parametrize("name", ["nearest_ncc", "mass_w1", "fft_radial_l2", *(f"type_frequency_{name}" for name in TYPES)])
-def test_shuffled_requests_are_not_seen_by_measures_of_sets(scores, shuffled, name):
-    assert shuffled[name] == pytest.approx(scores[name], abs=1e-6)
+@pytest.fixture(scope="module")
+def weights(judge):
+    return bootstrap_weights(judge.held_out.type, 100)
 
 
-def test_noise_lowers_every_measure_of_quality(real, scores):
-    noise = np.random.default_rng(0).normal(0.0, 40.0, real.images.shape)
-    spoilt = summary((real.images + noise).clip(0, 255).astype(np.uint8), real)
-    assert spoilt["matched_psnr"] < scores["matched_psnr"] - 20.0
-    assert spoilt["nearest_ncc"] < scores["nearest_ncc"] - 0.05
-    assert spoilt["mass_w1"] > 0.01
-    assert spoilt["fft_radial_l2"] > 1e-4
+def test_measures_are_in_the_catalogue_and_intervals_hold_their_values(judge, weights):
+    real = redraw(SPEC, judge.held_out.type, judge.held_out.factors).images
+    measures = judge(real, weights, answers=True).measures
+    assert {metric for metric, _ in measures} <= set(METRICS)
+    for key, estimate in measures.items():
+        if math.isfinite(estimate.low):
+            assert estimate.low - 1e-12 <= estimate.value <= estimate.high + 1e-12, key
 
 
-def test_matched_psnr_is_of_the_mean_error_and_not_the_mean_of_decibels(real, scores):
-    spacing, theta = real.factors[:, :2].astype(np.float64).T
-    mse = match_requested(unit_images(real.images), real.type, spacing, theta, STEP).mse
-    assert scores["matched_psnr"] == pytest.approx(psnr(mse.mean()))
-    for k, name in enumerate(TYPES):
-        assert scores[f"matched_psnr_{name}"] == pytest.approx(psnr(mse[real.type == k].mean()))
+def test_without_answers_nothing_is_compared_with_the_requests(judge, weights):
+    images = judge.held_out.images[np.random.default_rng(0).permutation(N)]
+    report = judge(images, weights, answers=False)
+    names = {metric for metric, _ in report.measures}
+    assert not names & {"matched_psnr", "type_accuracy", "theta_error_median", "aspect_w1"}
+    assert {"type_frequency", "type_tv", "found_theta_w1", "found_aspect_w1", "valid", "mmd2_pca"} <= names
+    assert report.measures["type_tv", "all"].value < 0.02
+    assert "mse" not in report.table
 
 
-def test_aspect_distance_sees_a_collapse_of_the_hidden_factor(real):
-    """One image of the rectangular type, answering for all: its distance is the mean deviation of the true aspects."""
-    rectangular = np.flatnonzero(real.type == 1)
-    first = real[rectangular[:1]]
-    same_angle = concatenate([first] * len(rectangular))
-    truth = replace(same_angle, factors=same_angle.factors.copy())
-    truth.factors[:, 4] = real.factors[rectangular, 4]
-    expected = np.abs(real.factors[rectangular, 4] - first.factors[0, 4]).mean()
-    assert summary(same_angle.images, truth)["aspect_w1"] == pytest.approx(expected, abs=2e-3)
-
-
-def test_an_unconditional_method_is_judged_by_the_aspects_that_it_shows(real, shuffled):
-    order = np.random.default_rng(1).permutation(N)
-    measures = summary(real.images[order], real, conditional=False)
-    assert measures["aspect_w1"] < 0.02
-    assert measures["nearest_ncc"] == pytest.approx(shuffled["nearest_ncc"], abs=1e-6)
+@pytest.mark.parametrize("kind", ["black", "white", "one image", "noise"])
+@pytest.mark.parametrize("answers", [True, False])
+def test_no_image_breaks_the_evaluation(judge, weights, kind, answers):
+    images = {
+        "black": np.zeros_like(judge.held_out.images),
+        "white": np.full_like(judge.held_out.images, 255),
+        "one image": judge.held_out.images[:1].repeat(N, axis=0),
+        "noise": np.random.default_rng(0).integers(0, 256, judge.held_out.images.shape).astype(np.uint8),
+    }[kind]
+    report = judge(images, weights, answers=answers)
+    assert report.measures["valid", "all"].value == (1.0 if kind == "one image" else 0.0)
+    assert len(report.table) == N
+    assert report.confusion.sum() == 2 * N
+    assert report.measures["mmd2_pca", "all"].value > 0.1
+    table = tidy("x", report.measures, {})
+    assert (table["verdict"] == "no valid image").all() == (kind != "one image")

@@ -1,5 +1,6 @@
 """The diffusion prior: latent units, what its samples depend on, and two clusters learned from end to end."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,13 +9,13 @@ import torch
 from toycrystals.conditioning import Conditions
 from toycrystals.latents import Latents, LatentScaling
 from toycrystals.priors.base import SamplerSettings
-from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_scaling
+from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_deviation, measure_scaling
 from toycrystals.priors.registry import restore_prior
 from toycrystals.rng import make_generator, seed_initialisation
 from toycrystals.training import Trainer, TrainingConfig
 from toycrystals.vae import Posterior
 
-CONFIG = DiffusionConfig("simple", 2, 2, True, 1, 32, 2, "cosine", 100, "v")
+CONFIG = DiffusionConfig("simple", 2, 2, True, 1, 32, 2, "cosine", 100, "v", "means", 0.0)
 SETTINGS = SamplerSettings(steps=5, eta=0.0, guidance=1.0)
 CENTRES = torch.tensor([[4.0, 0.0], [-4.0, 2.0]])
 SHARE, DEVIATION = 0.25, 0.8
@@ -55,8 +56,8 @@ def trained(conditional):
     latents = two_clusters()
     seed_initialisation(0)
     config = replace(CONFIG, conditional=conditional)
-    prior = DiffusionPrior(config, measure_scaling(latents, "global", fresh_samples=False), replace(SETTINGS, steps=25))
-    objective = DiffusionObjective(prior, latents, fresh_samples=False, condition_dropout=0.0)
+    prior = DiffusionPrior(config, measure_scaling(latents, "global", "means"), replace(SETTINGS, steps=25))
+    objective = DiffusionObjective(prior, latents, condition_dropout=0.0)
     training = TrainingConfig(
         0, epochs=60, batch_size=256, learning_rate=4e-3, dtype=torch.float32, ema_decay=0.98, warmup_steps=20
     )
@@ -110,7 +111,11 @@ def test_objective_uses_the_variance_only_of_fresh_samples(fresh):
     latents = two_clusters(64)
     wide = Latents(Posterior(latents.posterior.mu, torch.zeros(64, 2)), latents.conditions)
     sharp, blurred = (
-        float(DiffusionObjective(build(), codes, fresh, 0.0)(torch.arange(64), make_generator(0), 0.0)["total"])
+        float(
+            DiffusionObjective(build(train_on="samples" if fresh else "means"), codes, 0.0)(
+                torch.arange(64), make_generator(0), 0.0
+            )["total"]
+        )
         for codes in (latents, wide)
     )
     assert (sharp == blurred) != fresh
@@ -121,7 +126,7 @@ def test_objective_trains_on_codes_scaled_to_the_unit():
     latents, shift, scale = two_clusters(64), torch.tensor([1.0, -2.0]), torch.tensor([4.0, 0.5])
     moved = Latents(Posterior(latents.posterior.mu * scale + shift, latents.posterior.logvar), latents.conditions)
     losses = [
-        DiffusionObjective(prior, codes, False, 0.0)(torch.arange(64), make_generator(0), 0.0)["total"]
+        DiffusionObjective(prior, codes, 0.0)(torch.arange(64), make_generator(0), 0.0)["total"]
         for prior, codes in [(build(), latents), (build(scaling(shift.tolist(), scale.tolist())), moved)]
     ]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=0.0)
@@ -131,7 +136,7 @@ def test_objective_takes_the_samples_it_is_given():
     latents, indices = two_clusters(64), torch.tensor([5, 9, 33])
     few = Latents(Posterior(*(value[indices] for value in latents.posterior)), latents.conditions[indices])
     losses = [
-        float(DiffusionObjective(build(), codes, True, 0.0)(rows, make_generator(0), 0.0)["total"])
+        float(DiffusionObjective(build(train_on="samples"), codes, 0.0)(rows, make_generator(0), 0.0)["total"])
         for codes, rows in [(latents, indices), (few, torch.arange(3))]
     ]
     assert losses[0] == losses[1]
@@ -140,7 +145,9 @@ def test_objective_takes_the_samples_it_is_given():
 @pytest.mark.parametrize("fresh", [True, False])
 def test_measured_scaling_counts_the_variance_of_fresh_samples(fresh):
     mu = two_clusters().posterior.mu
-    measured = measure_scaling(Latents(Posterior(mu, torch.full_like(mu, 2.0)), alternating(len(mu))), "per_dimension", fresh)
+    measured = measure_scaling(
+        Latents(Posterior(mu, torch.full_like(mu, 2.0)), alternating(len(mu))), "per_dimension", "samples" if fresh else "means"
+    )
     expected = mu.var(dim=0, correction=0) + fresh * torch.tensor(2.0).exp()
     torch.testing.assert_close(measured.scale.square(), expected)
 
@@ -160,3 +167,34 @@ def test_conditional_training_puts_each_type_in_its_cluster():
     assert (torch.cdist(codes, CENTRES).argmin(dim=1) == types).float().mean() > 0.99
     spread = (codes - CENTRES[types]).std(dim=0)
     torch.testing.assert_close(spread, torch.full((2,), DEVIATION), rtol=0.25, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "width"),
+    [
+        ({"train_on": "means", "posterior_width": 0.3}, 0.3),
+        ({"train_on": "samples", "posterior_width": 0.3}, 1.0),
+        ({"train_on": "means", "posterior_width": 0.3, "conditional": False}, 0.0),
+    ],
+)
+def test_a_prior_is_judged_by_the_codes_that_it_draws_also_when_it_is_restored(changes, width):
+    prior = build(**changes)
+    assert prior.posterior_width == width
+    assert restore_prior("diffusion", *prior.tensors_and_meta(), SETTINGS).posterior_width == width
+
+
+def test_codes_get_their_share_of_the_noise_of_their_type():
+    types = torch.arange(4000) % 2
+    plain, noisy = (build(posterior_width=width, scaling=LatentScaling(2)) for width in (0.0, 0.5))
+    noisy.deviation.copy_(torch.tensor([[1.0, 2.0], [0.0, 0.1]]))
+    away = noisy.sample(conditions(types), make_generator(0)) - plain.sample(conditions(types), make_generator(0))
+    spread = torch.stack([away[types == k].std(dim=0) for k in range(2)])
+    torch.testing.assert_close(spread, 0.5 * noisy.deviation, rtol=0.05, atol=1e-5)
+
+
+def test_deviation_is_the_root_mean_square_of_each_type():
+    logvar = torch.tensor([[0.0, 2.0], [1.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
+    latents = Latents(Posterior(torch.zeros(4, 2), logvar), conditions(torch.tensor([0, 0, 1, 1])))
+    found = measure_deviation(latents, 3)
+    expected = [[(1 + math.e) / 2, (math.e**2 + math.e) / 2], [(math.e**2 + 1) / 2, 1.0], [0.0, 0.0]]
+    torch.testing.assert_close(found, torch.tensor(expected).sqrt())

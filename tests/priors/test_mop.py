@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from toycrystals.conditioning import Conditions
@@ -14,7 +12,7 @@ from toycrystals.errors import UserError
 from toycrystals.latents import Latents
 from toycrystals.lattice import LATTICES
 from toycrystals.priors.base import SamplerSettings
-from toycrystals.priors.mop import MixtureOfPosteriors, label_distance
+from toycrystals.priors.mop import MixtureOfPosteriors
 from toycrystals.priors.registry import restore_prior
 from toycrystals.rng import make_generator
 from toycrystals.vae import Posterior
@@ -24,7 +22,6 @@ N, DIM, K = 160, 3, 4
 CASES = {"nearest": ("rot_only", True), "type": ("simple", True), "everything": ("rot_only", False)}
 every_case = pytest.mark.parametrize("case", CASES)
 every_type = pytest.mark.parametrize("lattice_type", range(4))
-labels = st.tuples(st.floats(6.0, 14.0), st.floats(-7.0, 7.0), st.floats(0.0, 0.25), st.floats(0.0, 0.6))
 
 
 def uniform(*shape, seed=0):
@@ -149,40 +146,5 @@ def test_restored_mixtures_give_the_same_samples(case):
     assert torch.equal(restored.sample(conditions, make_generator(0)), prior.sample(conditions, make_generator(0)))
 
 
-@every_type
-@given(a=labels, b=labels, turns=st.integers(-3, 3))
-@settings(deadline=None)
-def test_distance_is_symmetric_and_blind_to_whole_periods(lattice_type, a, b, turns):
-    a, b = (torch.tensor([row], dtype=torch.float64) for row in (a, b))
-    turned = b + torch.tensor([0.0, turns * LATTICES[lattice_type].period, 0.0, 0.0])
-    distance = label_distance(a, b, lattice_type, "full")
-    torch.testing.assert_close(label_distance(b, a, lattice_type, "full"), distance)
-    torch.testing.assert_close(label_distance(a, turned, lattice_type, "full"), distance, rtol=0.0, atol=1e-5)
-    torch.testing.assert_close(label_distance(b, turned, lattice_type, "full"), torch.zeros_like(distance), rtol=0.0, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("variant", "lattice_type", "difference", "expected"),
-    [
-        ("full", 0, (8.0, 0.0, 0.0, 0.0), 1.0),
-        ("full", 0, (4.0, 0.0, 0.25, 0.0), math.hypot(0.5, 1.0)),
-        ("full", 0, (0.0, 0.0, 0.0, 0.3), 0.5),
-        ("full", 0, (0.0, math.radians(45), 0.0, 0.0), 0.75),
-        ("full", 0, (0.0, math.radians(80), 0.0, 0.0), 1 / 6),
-        ("rot_only", 1, (8.0, math.radians(30), 0.25, 0.6), 0.5),
-        ("rot_only", 2, (0.0, math.radians(59), 0.0, 0.0), 1 / 60),
-        ("rot_only", 3, (0.0, math.radians(59), 0.0, 0.0), 59 / 60),
-        ("simple", 0, (8.0, 1.0, 0.25, 0.6), 0.0),
-    ],
-)
-def test_distance_is_in_units_of_the_visible_ranges(variant, lattice_type, difference, expected):
-    origin = torch.tensor([[6.0, 0.2, 0.0, 0.0]])
-    found = label_distance(origin, origin + torch.tensor([difference]), lattice_type, variant)
-    assert float(found) == pytest.approx(expected, abs=1e-5)
-
-
-def test_distances_pair_every_row_with_every_row():
-    a, b = requests(torch.zeros(3, dtype=torch.long), uniform(3)).labels, requests(torch.zeros(5, dtype=torch.long), 0.3).labels
-    table = label_distance(a, b, 0, "rot_only")
-    assert table.shape == (3, 5)
-    torch.testing.assert_close(table[2, 4], label_distance(a[[2]], b[[4]], 0, "rot_only")[0, 0])
+def test_mixtures_are_judged_by_samples_of_posteriors():
+    assert mixture().posterior_width == 1.0

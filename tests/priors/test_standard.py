@@ -53,3 +53,8 @@ def test_samples_share_no_row():
     codes = StandardNormal(DIM).sample(conditions(100), make_generator(0))
     assert torch.pdist(codes).min() > 0.0
     assert codes.T.cov().diagonal().mean() == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_standard_normal_is_judged_by_samples_of_posteriors():
+    """Posteriors are trained to be N(0, I) in the aggregate; their means alone are narrower."""
+    assert StandardNormal(DIM).posterior_width == 1.0

@@ -21,11 +21,15 @@ class SamplerSettings:
 class Prior(Protocol):
     """p(z | condition). A prior whose density is known in closed form also has ``log_prob(codes, conditions) -> [N]``.
 
-    `conditional`: whether the codes answer to the condition.
+    `conditional`: whether the codes answer to the condition. `posterior_width` w says which codes of held-out images they are
+    to be judged by: mu + w sigma eps, of the posteriors' mu and sigma; 0 is their means, 1 their samples.
     """
 
     @property
     def conditional(self) -> bool: ...
+
+    @property
+    def posterior_width(self) -> float: ...
 
     def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
         """One code for each condition, [N, D] on the generator's device."""

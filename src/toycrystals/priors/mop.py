@@ -12,11 +12,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from toycrystals.conditioning import Conditions
-from toycrystals.dataset import LABELS, VARIANTS, VariantName
+from toycrystals.conditioning import Conditions, label_distance
+from toycrystals.dataset import VARIANTS, VariantName
 from toycrystals.errors import UserError
 from toycrystals.latents import Latents
-from toycrystals.lattice import LATTICES, TYPES
+from toycrystals.lattice import TYPES
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.vae import Posterior
 
@@ -31,6 +31,10 @@ class MixtureOfPosteriors:
     neighbours: int
     variant: VariantName
     conditional: bool
+
+    @property
+    def posterior_width(self) -> float:
+        return 1.0
 
     def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
         """One code for each condition, [N, D]: an exemplar near the request, then a draw from its posterior."""
@@ -81,21 +85,3 @@ class MixtureOfPosteriors:
     @classmethod
     def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], sampler: SamplerSettings) -> Self:
         return cls(Latents.from_tensors(tensors), meta["neighbours"], meta["variant"], meta["conditional"])
-
-
-def label_distance(a: Tensor, b: Tensor, lattice_type: int, variant: VariantName) -> Tensor:
-    """Euclidean distance [N, M] of labels [N, 4] and [M, 4] of one type, each visible label in units of its range.
-
-    theta is compared on the circle of the type's symmetry period.
-    """
-    ranges, period = VARIANTS[variant], LATTICES[lattice_type].period
-    squared = torch.zeros(len(a), len(b), device=a.device)
-    for column, (name, visible) in enumerate(zip(LABELS, ranges.visible, strict=True)):
-        if not visible:
-            continue
-        difference = a[:, None, column] - b[None, :, column]
-        if name == "theta":
-            difference = torch.remainder(difference + period / 2, period) - period / 2
-        low, high = getattr(ranges, name)
-        squared += (difference / (high - low)).square()
-    return squared.sqrt()

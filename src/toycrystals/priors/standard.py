@@ -22,6 +22,10 @@ class StandardNormal:
     def conditional(self) -> bool:
         return False
 
+    @property
+    def posterior_width(self) -> float:
+        return 1.0
+
     @classmethod
     def fit(cls, latents: Latents) -> Self:
         """Nothing is learned but the number of dimensions."""

@@ -1,32 +1,22 @@
-import struct
-
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from drawing import assert_same_bytes, assert_tidy, boxes, texts
 
 from toycrystals.dataset import VARIANTS, DatasetSpec, make_samples
-from toycrystals.figures import (
-    LABELS,
+from toycrystals.figures.images import (
     condition_label,
-    draw_curves,
-    draw_metrics,
     draw_pairs,
     draw_preview,
     draw_samples,
     draw_square_grid,
+    draw_worst,
     factor_label,
     image_grid,
-    method_label,
-    save_figure,
+    worst_caption,
 )
+from toycrystals.figures.style import method_label, save_figure
 from toycrystals.lattice import TYPES
 from toycrystals.priors.registry import PRIORS
-
-METRICS = {
-    "real": {"matched_psnr": 50.0, "matched_psnr_square": 60.0, "nearest_ncc": 0.998, "aspect_w1": 0.006, "mass_w1": 1e-4},
-    "standard": {"matched_psnr": 20.0, "nearest_ncc": 0.6, "aspect_w1": 0.125, "mass_w1": 1e-2},
-}
 
 
 @pytest.fixture(scope="module")
@@ -34,37 +24,9 @@ def samples():
     return make_samples(DatasetSpec("full", 4, 16, 0), "train", 60)
 
 
-def texts(figure):
-    return [text.get_text() for text in figure.texts]
-
-
 def shown(figure):
     """The images of a figure, in the order of its axes."""
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
-
-
-def boxes(figure):
-    return np.array([axes.get_position().extents for axes in figure.axes])
-
-
-def assert_tidy(figure):
-    """All axes and words lie on the figure, and no two axes overlap."""
-    extents = boxes(figure)
-    assert extents.min() >= 0.0
-    assert extents.max() <= 1.0
-    for i, (x0, y0, x1, y1) in enumerate(extents):
-        others = np.delete(extents, i, axis=0)
-        apart = (others[:, 0] >= x1) | (others[:, 2] <= x0) | (others[:, 1] >= y1) | (others[:, 3] <= y0)
-        assert apart.all()
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    width, height = canvas.get_width_height()
-    for text in figure.texts:
-        box = text.get_window_extent()
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= width
-        assert box.y1 <= height, text.get_text()
 
 
 @pytest.mark.parametrize(
@@ -91,13 +53,6 @@ def test_a_condition_is_told_as_far_as_the_variant_shows_it(variant, expected):
 def test_factors_are_told_as_far_as_the_variant_lets_them_vary(variant, aspect, expected):
     factors = np.array([9.5, np.pi / 4, 0.12, 0.3, aspect], dtype=np.float32)
     assert factor_label(factors, variant) == expected
-
-
-def test_every_method_has_a_label_of_its_own():
-    names = ["real", "reconstruction", *PRIORS]
-    assert set(names) <= set(LABELS)
-    assert len({method_label(name) for name in names}) == len(names)
-    assert method_label("a_new_prior") == "a_new_prior"
 
 
 def test_images_share_one_grey_scale_and_are_not_smoothed(samples):
@@ -205,68 +160,47 @@ def test_a_square_grid_holds_all_images_without_a_word(samples, n, columns):
     assert not any(texts(figure))
 
 
-def test_curves_show_every_loss_against_its_epoch():
-    epochs = np.arange(1, 5)
-    vae = pd.DataFrame({"epoch": epochs, "total": epochs / 10, "reconstruction": epochs / 20, "kl": epochs * 3.0})
-    diffusion = pd.DataFrame({"epoch": epochs, "total": epochs / 30, "val_total": epochs / 40})
-    figure = draw_curves(vae, diffusion)
-    drawn = [[line.get_ydata() for line in axes.lines] for axes in figure.axes]
-    expected = [[vae["total"]], [vae["reconstruction"]], [vae["kl"]], [diffusion["total"], diffusion["val_total"]]]
-    assert [len(lines) for lines in drawn] == [1, 1, 1, 2]
-    for lines, columns in zip(drawn, expected, strict=True):
-        np.testing.assert_array_equal(lines, columns)
-    assert all((line.get_xdata() == epochs).all() for axes in figure.axes for line in axes.lines)
-    assert [axes.get_yscale() for axes in figure.axes] == ["log", "log", "linear", "log"]
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    for title, words in zip(titles, ("VAE: total", "reconstruction", "KL", "diffusion"), strict=True):
-        assert words in title
-    assert [text.get_text() for text in figure.axes[3].get_legend().get_texts()] == ["training", "held out"]
-
-
-def test_metrics_are_marks_by_method_and_missing_ones_are_left_out():
-    figure = draw_metrics(METRICS)
-    left, right = figure.axes
-    assert [tick.get_text() for tick in left.get_yticklabels()] == ["all types", "square"]
-    assert len(right.get_yticklabels()) == 3
-    psnr = {line.get_label(): line.get_xdata() for line in left.lines}
-    np.testing.assert_array_equal(psnr["real"], [50.0, 60.0])
-    np.testing.assert_array_equal(psnr["N(0, I)"], [20.0, np.nan])
-    errors = {line.get_label(): line.get_xdata() for line in right.lines}
-    np.testing.assert_allclose(errors["real"], [1 - 0.998, 0.006, 1e-4])
-    np.testing.assert_allclose(errors["N(0, I)"], [1 - 0.6, 0.125, 1e-2])
-    assert all((line.get_ydata() == range(len(line.get_xdata()))).all() for axes in (left, right) for line in axes.lines)
-    assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
-    # The first metric stands at the top.
-    assert left.get_ylim()[0] > left.get_ylim()[1]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["real", "N(0, I)"]
-
-
-def png_chunks(content):
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    kinds, at = [], 8
-    while at < len(content):
-        (size,) = struct.unpack(">I", content[at : at + 4])
-        kinds.append(content[at + 4 : at + 8])
-        at += size + 12
-    return set(kinds)
-
-
-def drawings(samples):
-    curves = pd.DataFrame({name: [1.0, 2.0] for name in ("epoch", "total", "reconstruction", "kl", "val_total")})
-    return [draw_preview(samples, "full", columns=2), draw_curves(curves, curves), draw_metrics(METRICS)]
-
-
-def test_a_figure_drawn_twice_has_the_same_bytes_and_no_date_or_version(samples, tmp_path):
-    for one, other in zip(drawings(samples), drawings(samples), strict=True):
-        save_figure(one, tmp_path / "one.png")
-        save_figure(other, str(tmp_path / "other.png"))
-        content = (tmp_path / "one.png").read_bytes()
-        assert content == (tmp_path / "other.png").read_bytes()
-        assert not png_chunks(content) & {b"tEXt", b"iTXt", b"zTXt", b"tIME"}
-
-
 def test_another_picture_has_other_bytes(samples, tmp_path):
     for i in range(2):
         save_figure(draw_square_grid(samples.images[i : i + 1]), tmp_path / f"{i}.png")
     assert (tmp_path / "0.png").read_bytes() != (tmp_path / "1.png").read_bytes()
+
+
+def test_the_worst_stand_below_their_truth_with_a_caption_under_each(samples):
+    captions = [f"{i} dB" for i in range(16)]
+    figure = draw_worst(samples.images[:16], samples.images[16:32], captions, "ours")
+    assert_tidy(figure)
+    drawn = np.array(shown(figure)).reshape(2, 2, 8, 16, 16)
+    np.testing.assert_array_equal(drawn[:, 0].reshape(16, 16, 16), samples.images[:16, 0])
+    np.testing.assert_array_equal(drawn[:, 1].reshape(16, 16, 16), samples.images[16:32, 0])
+    extents = boxes(figure).reshape(2, 2, 8, 4)
+    np.testing.assert_allclose(extents[:, 0, :, [0, 2]], extents[:, 1, :, [0, 2]])
+    assert (extents[:, 0, :, 1] > extents[:, 1, :, 3]).all()
+    where = {text.get_text(): text for text in figure.texts}
+    for i, caption in enumerate(captions):
+        x0, bottom, x1, _ = extents[i // 8, 1, i % 8]
+        x, y = where[caption].get_position()
+        assert x == pytest.approx((x0 + x1) / 2)
+        assert where[caption].get_verticalalignment() == "top"
+        assert bottom - 0.02 < y < bottom
+    assert texts(figure).count("truth") == texts(figure).count("ours") == 2
+
+
+@pytest.mark.parametrize("n", [1, 3, 11])
+def test_fewer_than_sixteen_can_be_the_worst(samples, n):
+    figure = draw_worst(samples.images[:n], samples.images[:n], ["x"] * n)
+    assert_tidy(figure)
+    assert len(figure.axes) == 2 * n
+
+
+@pytest.mark.parametrize(
+    ("psnr", "error", "caption"),
+    [(12.34, 4.567, "12.3 dB\n4.6° off"), (9.0, 0.01234, "9.0 dB\n0.012° off"), (7.5, np.nan, "7.5 dB\nno lattice")],
+)
+def test_a_caption_tells_the_error_or_that_there_is_no_lattice(psnr, error, caption):
+    assert worst_caption(psnr, error) == caption
+
+
+def test_grids_have_the_same_bytes_twice(samples, tmp_path):
+    assert_same_bytes(lambda: draw_preview(samples, "full", columns=2), tmp_path)
+    assert_same_bytes(lambda: draw_worst(samples.images[:3], samples.images[3:6], ["a", "b", "c"]), tmp_path)

@@ -1,0 +1,77 @@
+"""What the stages that measure images share."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from stages.loading import load_samples
+from toycrystals.artifacts import load_tensors
+from toycrystals.config import Evaluate
+from toycrystals.dataset import DatasetSpec
+from toycrystals.device import available_cores
+from toycrystals.errors import UserError
+from toycrystals.metrics.features import FeatureExtractor
+from toycrystals.metrics.intervals import bootstrap_weights
+from toycrystals.metrics.summary import ImageJudge, ImageSettings
+from toycrystals.metrics.truth import Measures
+
+Images = NDArray[np.uint8]
+# A worker holds about a gigabyte.
+_MOST_WORKERS = 8
+_judges: list[ImageJudge] = []
+
+
+def load_judge(heldout: Path, train: Path, features: Path, settings: Evaluate) -> ImageJudge:
+    """The judge of images made for the conditions in `heldout`."""
+    held_out, spec = load_samples(heldout, "held-out list")
+    training, _ = load_samples(train, "dataset")
+    image_settings = ImageSettings(settings.theta_step, settings.aspect_step, settings.neighbours, settings.candidates)
+    return ImageJudge(spec, held_out, training, load_extractor(features, spec), image_settings)
+
+
+def load_extractor(path: Path, spec: DatasetSpec) -> FeatureExtractor:
+    """The feature extractor for data of `spec`."""
+    extractor = FeatureExtractor.restore(*load_tensors(path, "feature extractor"))
+    for name in ("variant", "n_types", "image_size"):
+        made, wanted = getattr(extractor.config, name), getattr(spec, name)
+        if made != wanted:
+            raise UserError(f"{path}: made for {name} = {made}, expected {wanted}; run `dvc repro`")
+    return extractor
+
+
+def judge_all(
+    label: str, sets: Sequence[Images], heldout: Path, train: Path, features: Path, settings: Evaluate
+) -> Iterator[Measures]:
+    """The measures of each set of images, without bootstrap, in order; in as many processes as there are cores.
+
+    Much of the work is of one thread, so processes of one thread each do it in two thirds of the time.
+    """
+    workers = min(available_cores(), _MOST_WORKERS, len(sets))
+    # Before they start, so that no library takes more: a fork would inherit locks of threads that it has not.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=_start, initargs=(heldout, train, features, settings)
+    ) as executor:
+        results = executor.map(_judge, sets)
+        yield from tqdm(results, label, len(sets), unit="set", disable=not sys.stderr.isatty(), leave=False)
+
+
+def _start(heldout: Path, train: Path, features: Path, settings: Evaluate) -> None:
+    # Ctrl-C is for the parent, which says what happened.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _judges.append(load_judge(heldout, train, features, settings))
+
+
+def _judge(images: Images) -> Measures:
+    judge = _judges[0]
+    return judge(images, bootstrap_weights(judge.held_out.type, 0), answers=True).measures
