@@ -44,6 +44,8 @@ def _curve(axes: Axes, table: pd.DataFrame, columns: list[str], title: str, *, l
     tidy(axes, title)
     axes.set_xlabel("epoch", fontsize=TEXT)
     axes.set_yscale("log" if log else "linear")
+    # A short logarithmic axis has labels at minor ticks, too.
+    axes.tick_params(which="minor", labelsize=SMALL)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(columns) > 1:
         axes.legend(fontsize=TEXT, frameon=False)
