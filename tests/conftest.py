@@ -1,9 +1,44 @@
-"""One thread a process: tests run in several processes, and threads that wait for each other across them crawl."""
+"""One thread a process, and one finished project at toy size for all tests that need one."""
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import torch
+import shutil
 
+import pytest
+import torch
+from filelock import FileLock
+from smoke import TOY, commit_all, copy_project, dvc, set_params
+
+# Threads that wait for each other across processes crawl.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project whose `dvc repro` has run at toy size, lock and results committed to git; to be read, never changed.
+
+    Made once for all worker processes: the first to ask makes it, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder, done = shared / "finished", shared / "finished.done"
+    with FileLock(shared / "finished.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            copy_project(folder)
+            set_params(folder, TOY)
+            dvc(folder, "repro")
+            commit_all(folder, "results")
+            done.touch()
+    return folder
+
+
+@pytest.fixture
+def scratch(finished, tmp_path):
+    """The finished project again, free to be changed and damaged."""
+    folder = tmp_path / "scratch"
+    shutil.copytree(finished, folder, symlinks=True)
+    return folder

@@ -37,10 +37,23 @@ def copy_project(folder: Path) -> Path:
         if source.is_file() and not name.startswith("plots/") and name != "dvc.lock":
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    identity = ["-c", "user.name=smoke", "-c", "user.email=smoke@localhost"]
-    for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "copy"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    # For the experiments that dvc commits there.
+    git(folder, "config", "user.name", "smoke")
+    git(folder, "config", "user.email", "smoke@localhost")
+    commit_all(folder, "copy")
     return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in `folder`; what it prints."""
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def commit_all(folder: Path, message: str) -> None:
+    """Commit everything in `folder` that git does not ignore."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message)
 
 
 def set_params(folder: Path, changes: dict[str, dict[str, object]]) -> None:

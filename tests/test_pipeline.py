@@ -11,7 +11,7 @@ import torch
 import yaml
 from closure import ROOT, import_closure
 from ruamel.yaml import YAML
-from smoke import TOY, copy_project, dvc, set_params
+from smoke import TOY, dvc
 
 from toycrystals.artifacts import load_tensors, save_tensors
 from toycrystals.metrics.catalogue import METRICS, PRIMARY
@@ -68,11 +68,9 @@ def test_network_enters_everything_that_depends_on_it():
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    folder = copy_project(tmp_path_factory.mktemp("project"))
-    set_params(folder, TOY)
-    dvc(folder, "repro")
-    return folder
+def project(finished, tmp_path_factory):
+    """A copy for the tests here, which put back what they change."""
+    return shutil.copytree(finished, tmp_path_factory.mktemp("pipeline") / "project", symlinks=True)
 
 
 def planned(folder):
@@ -209,14 +207,6 @@ def test_an_edit_runs_what_depends_on_it_and_no_more(project, module, runs, stay
         path.write_text(original)
     assert runs <= stages
     assert not stages & stays
-
-
-@pytest.fixture
-def scratch(project, tmp_path):
-    """The finished project again, free to be damaged."""
-    folder = tmp_path / "scratch"
-    shutil.copytree(project, folder, symlinks=True)
-    return folder
 
 
 def test_lock_belongs_to_the_committed_params():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,26 +9,9 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from smoke import TOY, copy_project, dvc, set_params
+from smoke import dvc, set_params
 
 from toycrystals.artifacts import load_tensors, save_tensors
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """Everything that the stages which are put to the test here read."""
-    folder = copy_project(tmp_path_factory.mktemp("project"))
-    set_params(folder, TOY)
-    dvc(folder, "repro", "figures", "fit_features")
-    return folder
-
-
-@pytest.fixture
-def scratch(project, tmp_path):
-    """The finished project again, free to be damaged."""
-    folder = tmp_path / "scratch"
-    shutil.copytree(project, folder, symlinks=True)
-    return folder
 
 
 def test_few_samples_are_drawn_all_the_same(scratch):
