@@ -7,4 +7,8 @@ It runs the package of this checkout, whatever is installed, so that an experime
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+from stages.guard import Guard
+
+ROOT = Path(__file__).resolve().parents[1]
+GUARD = Guard(ROOT)
+sys.path.insert(0, str(ROOT / "src"))

@@ -11,13 +11,14 @@ from toycrystals.config import load_params
 from toycrystals.dataset import DatasetSpec
 from toycrystals.device import describe, pick_device, resolve_precision
 from toycrystals.metrics.features import FactorNetwork, FactorObjective, FeatureConfig, FeatureExtractor
+from toycrystals.provenance import Origin
 from toycrystals.rng import seed_initialisation
 from toycrystals.training import Trainer, TrainingConfig, epoch_means
 
 
 def fit_features(train: Path, model: Path) -> None:
     """Train the factor network on `train`, and measure principal components and kernel bandwidths."""
-    params = load_params()
+    origin, params = Origin("fit_features", train=train), load_params()
     p, device = params.features, pick_device()
     dtype = resolve_precision("auto", device)
     tensors, meta = load_tensors(train, "dataset")
@@ -34,7 +35,10 @@ def fit_features(train: Path, model: Path) -> None:
     for _ in epoch_means(trainer, "fit_features"):
         pass
     extractor = FeatureExtractor.fit(config, network.to(torch.device("cpu")), images)
-    save_tensors(model, "feature extractor", *extractor.tensors_and_meta())
+    weights, description = extractor.tensors_and_meta()
+    data = {**meta["spec"], "n": len(images), "md5": origin.md5("train")}
+    made = origin.made({"seed": params.seed, "features": p.model_dump()}, data=data)
+    save_tensors(model, "feature extractor", weights, {**description, **made})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Sample codes from a prior and decode them."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,12 +14,13 @@ from toycrystals.device import pick_device
 from toycrystals.generation import load_generator
 from toycrystals.heldout import EVERY
 from toycrystals.priors.base import SamplerSettings
+from toycrystals.provenance import Origin
 from toycrystals.rng import TRAINING, derive_seed
 
 
 def sample(prior: str, model: Path, vae: Path, heldout: Path, out: Path) -> None:
     """Write images and codes: for the held-out conditions, a sweep of the rotation, several draws each, swapped conditions."""
-    params = load_params()
+    origin, params = Origin("sample", vae=vae, prior=model, heldout=heldout), load_params()
     settings = SamplerSettings(params.sample.steps, params.sample.eta, params.sample.guidance)
     seed = derive_seed(params.seed, TRAINING, params.training_seed)
     generator = load_generator(vae, model, prior, settings, pick_device())
@@ -27,6 +29,10 @@ def sample(prior: str, model: Path, vae: Path, heldout: Path, out: Path) -> None
     generator.vae.config.require(spec, heldout)
     about = {"conditional": generator.conditional, "posterior_width": generator.prior.posterior_width}
     write_json(out / "about.json", about)
+    # A prior that takes no steps gives the same files whatever their number.
+    sampler = asdict(generator.prior.sampler) if generator.prior.sampler else {}
+    used = {"seed": params.seed, "training_seed": params.training_seed, "sample": {"draws": params.sample.draws, **sampler}}
+    about |= origin.made(used, generator.meta)
 
     conditions = Conditions(held_out["type"], held_out["labels"])
     images, codes = generator(conditions, seed)

@@ -14,13 +14,14 @@ from toycrystals.errors import UserError
 from toycrystals.latents import Latents
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_deviation, measure_scaling
+from toycrystals.provenance import Origin
 from toycrystals.rng import TRAINING, VALIDATION, derive_seed, make_generator, seed_initialisation
 from toycrystals.training import Trainer, TrainingConfig, epoch_means
 
 
 def train_diffusion(train: Path, val: Path, model: Path, curve: Path) -> None:
     """Train the prior on the latents in `train`, follow it on `val`, write its averaged weights and a curve."""
-    params = load_params()
+    origin, params = Origin("train_diffusion", train=train, val=val), load_params()
     p = params.diffusion
     device = pick_device()
     dtype = resolve_precision(p.precision, device)
@@ -56,7 +57,8 @@ def train_diffusion(train: Path, val: Path, model: Path, curve: Path) -> None:
         rows.append({**means, "val_total": val_total})
     trainer.use_average()
     weights, description = prior.tensors_and_meta()
-    save_tensors(model, "diffusion prior", weights, {**description, "vae": meta["vae"]})
+    used = {"seed": params.seed, "training_seed": params.training_seed, "diffusion": p.model_dump()}
+    save_tensors(model, "diffusion prior", weights, {**description, "vae": meta["vae"], **origin.made(used, meta)})
     write_csv(curve, pd.DataFrame(rows))
 
 

@@ -12,6 +12,7 @@ from toycrystals.config import load_params
 from toycrystals.dataset import DatasetSpec
 from toycrystals.device import describe, pick_device, resolve_precision
 from toycrystals.latents import reconstruction_psnr
+from toycrystals.provenance import Origin
 from toycrystals.rng import TRAINING, derive_seed, seed_initialisation
 from toycrystals.training import Trainer, TrainingConfig, epoch_means
 from toycrystals.vae import VAE, VAEConfig, VAEObjective
@@ -19,7 +20,7 @@ from toycrystals.vae import VAE, VAEConfig, VAEObjective
 
 def train_vae(train: Path, val: Path, model: Path, curve: Path) -> None:
     """Train the VAE on `train`, follow it on `val`, write the weights and a curve."""
-    params = load_params()
+    origin, params = Origin("train_vae", train=train, val=val), load_params()
     p = params.vae
     device = pick_device()
     dtype = resolve_precision(p.precision, device)
@@ -46,7 +47,10 @@ def train_vae(train: Path, val: Path, model: Path, curve: Path) -> None:
     for means in epoch_means(trainer, "train_vae"):
         val_psnr = reconstruction_psnr(vae, held_out["images"], val_conditions, device)
         rows.append({**means, "val_psnr": val_psnr})
-    save_tensors(model, "VAE", *vae.tensors_and_meta())
+    weights, description = vae.tensors_and_meta()
+    used = {"seed": params.seed, "training_seed": params.training_seed, "vae": p.model_dump()}
+    data = {**meta["spec"], "n": len(images), "md5": origin.md5("train")}
+    save_tensors(model, "VAE", weights, {**description, **origin.made(used, data=data)})
     write_csv(curve, pd.DataFrame(rows))
 
 

@@ -1,7 +1,8 @@
 """A trained VAE and a prior over its codes, from disk, as one thing that turns conditions into images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +19,12 @@ from toycrystals.vae import VAE
 
 @dataclass(frozen=True)
 class CrystalGenerator:
-    """Codes from `prior`, images from `vae`."""
+    """Codes from `prior`, images from `vae`; `meta` is the prior's metadata, which says where both come from."""
 
     vae: VAE
     prior: Prior
     device: torch.device
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def conditional(self) -> bool:
@@ -60,4 +62,4 @@ def load_generator(
         restored = restore_prior(prior, tensors, meta, settings)
     except (KeyError, RuntimeError, TypeError):
         raise UserError(f"{prior_path}: written by another version of toycrystals; run `dvc repro` to make it again") from None
-    return CrystalGenerator(vae, restored, device)
+    return CrystalGenerator(vae, restored, device, meta)

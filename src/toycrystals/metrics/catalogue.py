@@ -84,6 +84,16 @@ METRICS: dict[str, Metric] = {
 
 # Declared before any result: does an image show what was asked for, and do the images together have the right distribution?
 PRIMARY = ("matched_psnr", "mmd2_pca")
+# What `dvc exp show` and `dvc metrics diff` have a column of, under names that leave room for the numbers.
+HEADLINE = {
+    "psnr": "matched_psnr",
+    "mmd2": "mmd2_pca",
+    "ncc": "nearest_ncc",
+    "type": "type_accuracy_merged",
+    "aspect": "aspect_w1",
+    "auc": "latent_auc_boosted",
+    "copied": "copy_code",
+}
 # What is drawn of the controls: those that compare images.
 CONTROL_CHART = (
     "matched_psnr",

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 from torch import Tensor
 
-from toycrystals.metrics.catalogue import METRICS, PRIMARY, Better
+from toycrystals.metrics.catalogue import HEADLINE, METRICS, PRIMARY, Better
 from toycrystals.metrics.intervals import Estimate, Floats, difference, sign_flip_tests
 from toycrystals.metrics.mmd import mmd2_contrast
 from toycrystals.metrics.truth import ALL, Measures
@@ -152,6 +152,20 @@ def compare_pairs(
             parts.append(mse[a] - mse[b] if metric == PRIMARY[0] else mmd2_contrast(pca[a], pca[b], real, bandwidths))
     table = pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high"])
     return table.assign(p=sign_flip_tests(np.stack(parts, axis=1)) if parts else [])
+
+
+def headline(methods: Mapping[str, Measures], in_full: Collection[str]) -> dict[str, dict[str, float]]:
+    """{short name: {method: number}} in four digits: the primary metrics of all methods, the others of those `in_full`."""
+    return {
+        name: {
+            method: float(f"{measures[metric, ALL].value:.4g}")
+            for method, measures in methods.items()
+            if (metric in PRIMARY or method in in_full)
+            and (metric, ALL) in measures
+            and math.isfinite(measures[metric, ALL].value)
+        }
+        for name, metric in HEADLINE.items()
+    }
 
 
 def metrics_json(methods: Mapping[str, Measures]) -> dict[str, dict[str, float]]:

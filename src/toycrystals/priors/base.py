@@ -23,6 +23,7 @@ class Prior(Protocol):
 
     `conditional`: whether the codes answer to the condition. `posterior_width` w says which codes of held-out images they are
     to be judged by: mu + w sigma eps, of the posteriors' mu and sigma; 0 is their means, 1 their samples.
+    `sampler`: how it samples, if it takes steps.
     """
 
     @property
@@ -30,6 +31,9 @@ class Prior(Protocol):
 
     @property
     def posterior_width(self) -> float: ...
+
+    @property
+    def sampler(self) -> SamplerSettings | None: ...
 
     def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
         """One code for each condition, [N, D] on the generator's device."""

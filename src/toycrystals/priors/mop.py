@@ -36,6 +36,10 @@ class MixtureOfPosteriors:
     def posterior_width(self) -> float:
         return 1.0
 
+    @property
+    def sampler(self) -> None:
+        return None
+
     def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
         """One code for each condition, [N, D]: an exemplar near the request, then a draw from its posterior."""
         device = generator.device

@@ -26,6 +26,10 @@ class StandardNormal:
     def posterior_width(self) -> float:
         return 1.0
 
+    @property
+    def sampler(self) -> None:
+        return None
+
     @classmethod
     def fit(cls, latents: Latents) -> Self:
         """Nothing is learned but the number of dimensions."""
