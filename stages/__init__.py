@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from stages.guard import Guard
+from stages.process import begin_process
 
+begin_process()
 ROOT = Path(__file__).resolve().parents[1]
 GUARD = Guard(ROOT)
 sys.path.insert(0, str(ROOT / "src"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages import GUARD
-from stages.guard import end_with_parent, interrupt
+from stages.process import end_with_parent
 from toycrystals.errors import UserError, one_line_errors
 
 
@@ -24,7 +24,7 @@ def run(stage: Callable[..., None]) -> None:
         arguments = vars(parser.parse_args())
         under_dvc = "DVC_STAGE" in os.environ
         if under_dvc:
-            end_with_parent(interrupt)
+            end_with_parent()
         # DVC removes a stage's outputs before it runs: paths that exist are inputs.
         inputs = [value for value in arguments.values() if isinstance(value, Path) and under_dvc]
         if wrong := GUARD.start(inputs):

@@ -6,11 +6,8 @@ and `dvc status` would call it up to date.
 
 import hashlib
 import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 PACKAGES = ("toycrystals", "stages")
-_PARENT_INTERVAL = 0.5  # seconds
 
 
 class Guard:
@@ -46,8 +42,8 @@ class Guard:
 
     def changes(self) -> list[str]:
         """The imported sources, the stage's params and its inputs that are no longer as they were."""
-        found = [path for module in list(sys.modules.values()) if (path := getattr(module, "__file__", None))]
-        sources = [path for path in map(Path, found) if path in self._sources and _digest(path) != self._sources[path]]
+        loaded = {Path(path) for module in list(sys.modules.values()) if (path := getattr(module, "__file__", None))}
+        sources = [path for path, digest in self._sources.items() if path in loaded and _digest(path) != digest]
         inputs = [path for path, state in self._inputs.items() if _state(path) != state]
         return [*(str(path.relative_to(self.root)) for path in sources), *self._changed_params(), *map(str, inputs)]
 
@@ -65,23 +61,6 @@ class Guard:
         except (YAMLError, OSError, KeyError, TypeError, AttributeError):
             # Whatever an edit in progress leaves there is a change.
             return ["params.yaml"]
-
-
-def end_with_parent(end: Callable[[], object]) -> None:
-    """Call `end` from a thread of its own once the process that started this one is gone."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_PARENT_INTERVAL)
-        end()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def interrupt() -> None:
-    """End this process as Ctrl-C would."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _value(params: Any, name: str) -> Any:

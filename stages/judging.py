@@ -1,7 +1,6 @@
 """What the stages that measure images share."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.guard import end_with_parent
 from stages.loading import load_samples
 from toycrystals.artifacts import load_tensors
 from toycrystals.config import Evaluate
@@ -67,9 +65,6 @@ def judge_all(
 
 
 def _start(heldout: Path, train: Path, features: Path, settings: Evaluate) -> None:
-    # Ctrl-C is for the parent, which says what happened.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(lambda: os._exit(1))
     torch.set_num_threads(1)
     _judges.append(load_judge(heldout, train, features, settings))
 

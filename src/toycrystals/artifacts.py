@@ -66,8 +66,8 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], Meta]:
         return {name: file.get_tensor(name) for name in file.keys()}, _meta(file)  # noqa: SIM118 (not a dict)
 
 
-def load_meta(path: Path, kind: str) -> Meta:
-    """The metadata alone; raises as `load_tensors`."""
+def load_meta(path: Path, kind: str = "") -> Meta:
+    """The metadata alone, of a file of `kind` or of any kind; raises as `load_tensors`."""
     with _open(path, kind) as file:
         return _meta(file)
 
@@ -80,16 +80,21 @@ def _meta(file: Any) -> Meta:
 @contextmanager
 def _open(path: Path, kind: str) -> Iterator[Any]:
     if not path.is_file():
-        raise UserError(f"{path}: expected a {kind} file, found nothing; run `dvc repro` or `dvc pull` first")
+        raise UserError(f"{path}: expected {_a(kind)} file, found nothing; run `dvc repro` or `dvc pull` first")
     try:
         with safe_open(path, framework="pt") as file:
-            found = _meta(file).get("kind", "a file of another program")
-            if found != kind:
-                raise UserError(f"{path}: expected a {kind} file, found {found}; run `dvc repro` to make it again")
+            found = _meta(file).get("kind", "")
+            if not found or kind not in ("", found):
+                came = found or "a file of another program"
+                raise UserError(f"{path}: expected {_a(kind)} file, found {came}; run `dvc repro` to make it again")
             yield file
     except (SafetensorError, json.JSONDecodeError) as error:
-        reason = f"expected a {kind} file, found one that is truncated or no safetensors ({error})"
+        reason = f"expected {_a(kind)} file, found one that is truncated or no safetensors ({error})"
         raise UserError(f"{path}: {reason}; delete it and run `dvc repro`") from None
+
+
+def _a(kind: str) -> str:
+    return f"a {kind}" if kind else "a toycrystals"
 
 
 @contextmanager
@@ -175,8 +180,8 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: expected CSV, {str(error).strip()}; delete it and run `dvc repro`") from None
 
 
-def save_pt(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a dictionary of tensors with ``torch.save``."""
+def save_pt(path: Path, tensors: Mapping[str, Tensor | str]) -> None:
+    """Write a dictionary of tensors, and of text about them, with ``torch.save``."""
     # By way of memory: given a path, torch puts the temporary file's name into the content, and a full disk is no OSError.
     buffer = io.BytesIO()
     torch.save(dict(tensors), buffer)

@@ -16,7 +16,7 @@ class UserError(Exception):
 
 _OUT_OF_MEMORY = "error: out of memory; a smaller batch, dataset or number of images needs less"
 _FILE_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG),
 )
 
@@ -31,6 +31,8 @@ def one_line_errors() -> Iterator[None]:
 
     Raises `SystemExit`: 1 for errors, 130 for Ctrl-C or SIGTERM. Programming errors keep their traceback.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield

@@ -174,7 +174,9 @@ def _signed_ticks(low: float, high: float, linear: float) -> list[float]:
     return [-tick for tick in reversed(below[-1:])] + [0.0] + above[:: max(1, math.ceil(len(above) / 3))]
 
 
-def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write a figure in the format of its suffix; a PNG's bytes hold no date and no version."""
+def save_figure(figure: Figure, path: Path | str, description: str = "") -> None:
+    """Write a figure in the format of its suffix; a PNG's bytes hold no date and no version, but `description`."""
     metadata: dict[str, Any] = {"Software": None} if str(path).endswith(".png") else {}
+    if description:
+        metadata["Description"] = description
     figure.savefig(path, metadata=metadata)

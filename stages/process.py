@@ -1,0 +1,52 @@
+"""How the process of a stage ends when it is interrupted, or when the process that started it is gone."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import parent_process
+from types import FrameType
+
+_PARENT = os.getppid()
+_INTERVAL = 0.5  # seconds
+
+
+def begin_process() -> None:
+    """Make interruption quiet while modules are imported, which takes seconds, and tie workers to their stage.
+
+    To be called before any module is imported that takes long; a no-op in programs that are no stage.
+    """
+    if (stage := parent_process()) is not None:
+        # Ctrl-C reaches the workers too, and is for the stage, which says what happened.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _when(stage.join, lambda: os._exit(1))
+    elif sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2].startswith("stages."):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A background shell makes its children deaf to Ctrl-C; they stay so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _quit)
+
+
+def end_with_parent() -> None:
+    """Interrupt this process, as Ctrl-C would, once the one that started it is gone: killing dvc does not reach a stage."""
+    _when(_parent_is_gone, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def _parent_is_gone() -> None:
+    while os.getppid() == _PARENT:
+        time.sleep(_INTERVAL)
+
+
+def _when(wait: Callable[[], object], act: Callable[[], object]) -> None:
+    def watch() -> None:
+        wait()
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _quit(_signal: int, _frame: FrameType | None) -> None:
+    os.write(2, b"interrupted: nothing was written\n")
+    os._exit(130)
