@@ -1,5 +1,6 @@
 """The command line, with untrained models: what it writes, and what it says to a mistake."""
 
+import hashlib
 import shutil
 import sys
 
@@ -7,8 +8,10 @@ import matplotlib.image
 import pytest
 import torch
 from closure import ROOT
-from safetensors.torch import load_file
+from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 
+from toycrystals.about import read_about
 from toycrystals.artifacts import fingerprint, load_tensors, save_pt, save_tensors
 from toycrystals.cli import main
 from toycrystals.dataset import DatasetSpec, make_samples, to_pt_dict
@@ -46,7 +49,9 @@ def toycrystals(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["toycrystals", *map(str, arguments)])
         with pytest.raises(SystemExit) as ending:
             main()
-        return ending.value.code or 0, capsys.readouterr().err
+        printed = capsys.readouterr()
+        call.output = printed.out
+        return ending.value.code or 0, printed.err
 
     return call
 
@@ -77,6 +82,48 @@ def test_sample_is_a_function_of_the_seed(home, toycrystals):
         toycrystals(*SAMPLE, "--n", 3, "--seed", seed, "--out", f"{name}.safetensors")
     a, b, c = ((home / f"{name}.safetensors").read_bytes() for name in "abc")
     assert a == b != c
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt", "png"])
+def test_every_file_of_samples_says_what_made_it(home, toycrystals, suffix):
+    assert toycrystals(*SAMPLE, "--n", 4, "--seed", 7, "--out", f"a.{suffix}")[0] == 0
+    made = read_about(home / f"a.{suffix}")["made"]
+    asked = {
+        "prior": "diffusion",
+        "n": 4,
+        "seed": 7,
+        "type": "honeycomb",
+        "theta": 15.0,
+        "steps": 25,
+        "eta": 0.0,
+        "guidance": 1.0,
+    }
+    assert made["params"]["sample"] == asked
+    assert made["inputs"] == {
+        "vae": hashlib.md5((home / "models/vae.safetensors").read_bytes()).hexdigest(),
+        "prior": hashlib.md5((home / "models/priors/diffusion.safetensors").read_bytes()).hexdigest(),
+    }
+    assert made["versions"]["torch"] == torch.__version__
+
+
+def test_about_prints_what_a_file_says(home, toycrystals):
+    toycrystals(*SAMPLE, "--n", 1, "--out", "a.png")
+    assert toycrystals("about", "a.png")[0] == 0
+    assert YAML(typ="safe", pure=True).load(toycrystals.output) == read_about(home / "a.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.png", "broken.png", "plain.pt", "plain.safetensors", "nothing.png", "nothing.safetensors"]
+)
+def test_about_a_file_that_says_nothing_is_one_line(home, toycrystals, name):
+    matplotlib.image.imsave(home / "plain.png", torch.zeros(2, 2).numpy())
+    (home / "broken.png").write_bytes(b"no image")
+    save_pt(home / "plain.pt", {"x": torch.zeros(1)})
+    save_file({"x": torch.zeros(1)}, home / "plain.safetensors")
+    code, error = toycrystals("about", name)
+    assert code == 1
+    assert error.startswith(f"error: {name}: expected")
+    assert len(error.splitlines()) == 1
 
 
 def test_angle_is_read_modulo_the_symmetry(home, toycrystals):
@@ -135,7 +182,7 @@ def test_unconditional_models_take_no_request_and_conditional_ones_need_it(home,
     assert code == 1
     assert "unconditional" in error
     assert toycrystals("sample", "--prior", "diffusion", "--models", "free", "--n", 2, "--out", "a.pt")[0] == 0
-    assert set(torch.load(home / "a.pt", weights_only=True)) == {"images", "codes"}
+    assert set(torch.load(home / "a.pt", weights_only=True)) == {"images", "codes", "made"}
 
 
 def test_type_that_the_model_has_not_seen_is_refused(home, toycrystals):

@@ -1,16 +1,20 @@
 """``toycrystals``: what is not a stage. Look at data, sample from a trained prior, exchange datasets with other programs."""
 
+import json
 import math
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from ruamel.yaml import YAML
 from tqdm import tqdm
 from typer.exceptions import TyperException
 
+from toycrystals.about import read_about
 from toycrystals.artifacts import atomic, load_pt, load_tensors, save_pt, save_tensors
 from toycrystals.conditioning import Conditions
 from toycrystals.config import load_params
@@ -23,6 +27,7 @@ from toycrystals.generation import CrystalGenerator, load_generator
 from toycrystals.lattice import TYPES
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.registry import PRIORS
+from toycrystals.provenance import KEY, Origin
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -71,11 +76,12 @@ def sample(
         defaults.guidance if guidance is None else guidance,
     )
     name = str(prior.value)
-    generator = load_generator(
-        models / "vae.safetensors", models / "priors" / f"{name}.safetensors", name, settings, pick_device()
-    )
+    vae_path, prior_path = models / "vae.safetensors", models / "priors" / f"{name}.safetensors"
+    generator = load_generator(vae_path, prior_path, name, settings, pick_device())
+    origin = Origin("toycrystals sample", vae=vae_path, prior=prior_path)
     given = {"type": lattice_type, "theta": theta, "spacing": spacing, "vacancy": vacancy, "jitter": jitter}
-    conditions = _request(generator, {name: value for name, value in given.items() if value is not None}, n)
+    given = {name: value for name, value in given.items() if value is not None}
+    conditions = _request(generator, given, n)
     with _new_file(out, (".png", ".safetensors", ".pt")) as temporary:
         parts = [
             generator(conditions[start : start + _BATCH], seed, start // _BATCH)
@@ -85,13 +91,24 @@ def sample(
         tensors = {"images": images, "codes": codes}
         if generator.conditional:
             tensors |= {"type": conditions.type, "labels": conditions.labels}
+        sampler = asdict(generator.prior.sampler) if generator.prior.sampler else {}
+        asked = {name: str(value) if name == "type" else value for name, value in given.items()}
+        made = origin.made({"sample": {"prior": name, "n": n, "seed": seed, **asked, **sampler}}, generator.meta)
         match out.suffix:
             case ".png":
-                save_figure(draw_square_grid(images.numpy()), temporary)
+                save_figure(draw_square_grid(images.numpy()), temporary, json.dumps(made))
             case ".pt":
-                save_pt(temporary, tensors)
+                save_pt(temporary, {**tensors, KEY: json.dumps(made[KEY])})
             case _:
-                save_tensors(temporary, "samples", tensors, {"conditional": generator.conditional})
+                save_tensors(temporary, "samples", tensors, {"conditional": generator.conditional, **made})
+
+
+@app.command()
+def about(
+    file: Annotated[Path, typer.Argument(help="A model, samples or dataset (.safetensors), or what `sample` wrote")],
+) -> None:
+    """Say what a file is and what made it: params of the whole chain, data, inputs, versions."""
+    YAML().dump(read_about(file), sys.stdout)
 
 
 def _request(generator: CrystalGenerator, given: dict[str, Any], n: int) -> Conditions:
@@ -155,3 +172,7 @@ def main() -> None:
         except TyperException as error:
             raise UserError(f"{getattr(error, 'format_message', error.__str__)()} (see --help)") from None
         raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

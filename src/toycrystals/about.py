@@ -1,0 +1,40 @@
+"""What a file says of itself, whichever of this project's formats it has."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from toycrystals.artifacts import load_meta, load_pt
+from toycrystals.errors import UserError
+from toycrystals.provenance import KEY
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The metadata of a tensor file (.safetensors), or what made the samples in a .pt dictionary or a .png grid.
+
+    Raises `UserError` if the file is missing or damaged, or says nothing.
+    """
+    match path.suffix:
+        case ".png":
+            text = _description(path)
+        case ".pt":
+            text = load_pt(path).get(KEY, "")
+        case _:
+            return load_meta(path)
+    try:
+        content = json.loads(text)
+        return {KEY: content.get(KEY, content)}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f"{path}: expected a file of `toycrystals sample`, found one that does not say what made it") from None
+
+
+def _description(path: Path) -> Any:
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Description", "")
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected an image, found nothing; check the path") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path}: expected an image, found a file that is damaged or of another kind") from None

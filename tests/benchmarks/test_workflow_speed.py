@@ -1,0 +1,70 @@
+"""What the workflow costs beyond the work: dvc on a finished project, the start of a stage, the checks of provenance.
+
+Each group begins with its floor: the start of the same program with nothing to do.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from closure import ROOT
+from smoke import dvc, set_params
+
+from stages.guard import Guard
+from toycrystals.provenance import Origin
+
+ROUNDS = {"rounds": 5, "iterations": 1, "warmup_rounds": 1}
+
+
+def python(*arguments):
+    env = {**os.environ, "PYTHONPATH": ""}
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, check=True)
+
+
+@pytest.fixture(scope="module")
+def project(finished, tmp_path_factory):
+    """A finished project with 20 experiments."""
+    folder = shutil.copytree(finished, tmp_path_factory.mktemp("workflow") / "project", symlinks=True)
+    for k in range(20):
+        set_params(folder, {"mop": {"neighbours": 1 + k}})
+        dvc(folder, "exp", "save", "--name", f"neighbours-{k}", "--force")
+    set_params(folder, {"mop": {"neighbours": 8}})
+    return folder
+
+
+@pytest.mark.benchmark(group="dvc")
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["repro"], ["status"], ["exp", "show"], ["exp", "show", "--only-changed"]], ids=" ".join
+)
+def test_dvc(benchmark, project, arguments):
+    benchmark.pedantic(dvc, (project, *arguments), **ROUNDS)
+
+
+@pytest.mark.benchmark(group="start of a stage")
+@pytest.mark.parametrize(
+    "module", ["torch", *sorted(f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py") if "run(" in path.read_text())]
+)
+def test_start_of_a_stage(benchmark, module):
+    benchmark.pedantic(python, ("-c", f"import {module}"), **ROUNDS)
+
+
+@pytest.mark.benchmark(group="provenance")
+def test_guard(benchmark, monkeypatch):
+    """Every source hashed at the start, and what was imported of them again at the end."""
+    monkeypatch.chdir(ROOT)
+
+    def check():
+        guard = Guard(ROOT)
+        guard.start([])
+        return guard.changes()
+
+    assert benchmark(check) == []
+
+
+@pytest.mark.benchmark(group="provenance")
+def test_hash_of_the_inputs(benchmark, tmp_path):
+    """Of a training split of the default size, 205 MB; a stage hashes them beside its work."""
+    (tmp_path / "train").write_bytes(os.urandom(1 << 20) * 205)
+    benchmark(lambda: Origin("train", train=tmp_path / "train").made({}))

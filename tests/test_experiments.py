@@ -1,0 +1,160 @@
+"""What users of `dvc exp` rely on: every hyperparameter from the command line, runs of what was queued, a readable table."""
+
+import csv
+import io
+import json
+import re
+import time
+
+import pytest
+from closure import ROOT
+from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
+from smoke import dvc, git
+
+from toycrystals.config import load_params
+from toycrystals.metrics.catalogue import HEADLINE, METRICS
+
+PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+
+
+def flat(tree, prefix=""):
+    for name, value in tree.items():
+        yield from flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+
+
+CHOICES = {
+    "data.variant": "full", "vae.architecture": "conv", "vae.precision": "fp32", "diffusion.conditional": "true",
+    "diffusion.train_on": "samples", "diffusion.scaling": "per_dimension", "diffusion.schedule": "linear",
+    "diffusion.prediction": "v", "diffusion.precision": "bf16", "vae.conditional": "false",
+}  # fmt: skip
+# What another param depends on.
+WITH = {"sample.guidance": ["diffusion.condition_dropout=0.5"], "data.n_types": []}
+
+
+def other(name, value):
+    """Another value that params.yaml may hold under `name`, as it would be typed."""
+    if name in CHOICES:
+        return CHOICES[name]
+    if isinstance(value, float):
+        return {0.0: "0.25", 1.0: "1.5"}.get(value, repr(value / 2)) if name != "sample.eta" else "1e-1"
+    return str(value - 1 if value > 1 else value + 1)
+
+
+@pytest.fixture
+def params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    return path
+
+
+def changed_lines(before, after):
+    return [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if pair[0] != pair[1]]
+
+
+@pytest.mark.parametrize(("name", "value"), [pair for pair in flat(PARAMS) if not isinstance(pair[1], list)])
+def test_every_hyperparameter_can_be_set_and_changes_one_line(params, name, value):
+    before = params.read_text()
+    new = other(name, value)
+    apply_overrides(params, [f"{name}={new}"])
+    after = params.read_text()
+    assert len(changed_lines(before, after)) == 1
+    apply_overrides(params, WITH.get(name, []))
+    section, _, key = name.partition(".")
+    found = getattr(getattr(load_params(params), section), key) if key else getattr(load_params(params), section)
+    assert str(found).lower() == new.lower() or float(found) == float(new)
+
+
+def test_a_list_can_be_set(params):
+    apply_overrides(params, ["sample.curve=[1,3]"])
+    assert load_params(params).sample.curve == [1, 3]
+
+
+@pytest.mark.parametrize("typed", ["1e-5", "0.00001", "1E-5", "1.0e-05", "1.e-5", "+1e-5", "1_0e-6"])
+def test_a_number_is_the_same_in_every_notation(params, typed):
+    apply_overrides(params, [f"vae.beta={typed}"])
+    assert load_params(params).vae.beta == 1e-5
+
+
+def column_names(text):
+    return next(csv.reader(io.StringIO(text)))
+
+
+def test_table_of_experiments_begins_with_the_headline(finished):
+    columns = column_names(dvc(finished, "exp", "show", "--csv").stdout)
+    methods = ("reconstruction", "standard", "mop", "diffusion")
+    expected = [f"{name}.{method}" for name in HEADLINE for method in methods]
+    metrics = [name for name in columns if name.partition(".")[0] in HEADLINE]
+    assert [name for name in expected if name in metrics] == metrics
+    assert {"psnr.diffusion", "mmd2.mop", "auc.diffusion"} <= set(metrics)
+    assert not {"psnr.real", "auc.standard"} & set(metrics)
+    start = columns.index("Created") + 1
+    assert columns[start : start + len(metrics)] == metrics
+    assert len(metrics) <= 20
+    # Then the params, in the order of the file, and nothing else of all the metrics.
+    first = columns[start + len(metrics) :]
+    assert first[: len(list(flat(PARAMS)))] == [name for name, _ in flat(PARAMS)]
+
+
+def test_headline_is_an_excerpt_of_all_metrics(finished):
+    headline, metrics = (json.loads((finished / f"plots/compare/{name}.json").read_text()) for name in ("headline", "metrics"))
+    for name, values in headline.items():
+        for method, value in values.items():
+            assert value == pytest.approx(metrics[method][HEADLINE[name]], rel=1e-3)
+            assert len(f"{value!r}".replace("-", "").replace(".", "").lstrip("0")) <= 8
+    assert set(HEADLINE.values()) <= set(METRICS)
+
+
+def experiments(folder):
+    shown = json.loads(dvc(folder, "exp", "show", "--json").stdout)
+    return {exp["name"]: exp["revs"][0] for commit in shown for exp in commit.get("experiments") or []}
+
+
+def wait_for_queue(folder, names):
+    for _ in range(240):
+        status = dvc(folder, "queue", "status").stdout
+        states = dict(re.findall(rf"\w+\s+({'|'.join(names)})\s.*?(Success|Failed|Running|Queued)", status))
+        if set(states) == set(names) and set(states.values()) <= {"Success", "Failed"}:
+            return states
+        time.sleep(0.5)
+    raise AssertionError(status)
+
+
+def test_queued_runs_use_code_and_params_of_when_they_were_queued(scratch, monkeypatch):
+    """A sweep, two at a time, while the checkout is edited; its package is on the path as an editable install would put it."""
+    monkeypatch.setenv("PYTHONPATH", str(scratch / "src"))
+    dvc(scratch, "exp", "run", "--queue", "--name", "size", "-S", "data.image_size=16,48", "preview")
+    (scratch / "src/toycrystals/render.py").write_text("raise SystemExit('code of the checkout')\n")
+    (scratch / "params.yaml").write_text((scratch / "params.yaml").read_text().replace("n_types: 4", "n_types: 2"))
+    dvc(scratch, "queue", "start", "--jobs", "2")
+    assert wait_for_queue(scratch, ["size-1", "size-2"]) == {"size-1": "Success", "size-2": "Success"}
+    found = experiments(scratch)
+    assert {found[f"size-{i}"]["data"]["params"]["params.yaml"]["data"]["data"]["image_size"] for i in (1, 2)} == {16, 48}
+    assert all(exp["data"]["params"]["params.yaml"]["data"]["data"]["n_types"] == 4 for exp in found.values())
+    images = {git(scratch, "rev-parse", f"{exp['rev']}:plots/preview/rot_only.png") for exp in found.values()}
+    assert len(images) == 2
+    # The checkout is as the user left it.
+    assert git(scratch, "diff", "--name-only").split() == ["params.yaml", "src/toycrystals/render.py"]
+
+
+def test_run_elsewhere_leaves_the_workspace_alone_and_can_be_applied(scratch):
+    dvc(scratch, "exp", "run", "--temp", "--name", "few", "-S", "data.n_types=2", "preview")
+    assert git(scratch, "status", "--porcelain") == ""
+    dvc(scratch, "exp", "apply", "few")
+    assert git(scratch, "diff", "--unified=0", "params.yaml").count("\n+  n_types: 2") == 1
+    assert len(git(scratch, "diff", "--numstat", "params.yaml").splitlines()) == 1
+    assert git(scratch, "diff", "--numstat", "params.yaml").split()[:2] == ["1", "1"]
+
+
+def test_run_in_the_workspace_comes_back_to_its_branch(scratch):
+    dvc(scratch, "exp", "run", "--name", "few", "-S", "data.n_types=2", "preview")
+    assert git(scratch, "branch", "--show-current").strip() == "main"
+    assert "few" in experiments(scratch)
+
+
+@pytest.mark.parametrize("override", ["vae.beta=banana", "vae.bta=1e-5", "sample.steps=2000"])
+def test_wrong_param_is_named_and_leaves_the_branch(scratch, override):
+    done = dvc(scratch, "exp", "run", "-S", override, check=False)
+    assert done.returncode != 0
+    assert f"params.yaml: {override.split('=')[0]}" in done.stdout + done.stderr
+    assert git(scratch, "branch", "--show-current").strip() == "main"
