@@ -4,7 +4,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -57,18 +59,23 @@ def judge_all(
     workers = min(available_cores(), _MOST_WORKERS, len(sets))
     # Before they start, so that no library takes more: a fork would inherit locks of threads that it has not.
     os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_start, initargs=(heldout, train, features, settings)
-    ) as executor:
-        results = executor.map(_judge, sets)
-        yield from tqdm(results, label, len(sets), unit="set", disable=not sys.stderr.isatty(), leave=False)
+    judge = partial(_judge, heldout, train, features, settings)
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        try:
+            results = executor.map(judge, sets)
+            yield from tqdm(results, label, len(sets), unit="set", disable=not sys.stderr.isatty(), leave=False)
+        except BrokenProcessPool:
+            raise UserError(f"{label}: a worker was killed, perhaps for want of memory; free some and run it again") from None
+        except BaseException:
+            # What the workers have begun is for nothing; leaving the block waits for them.
+            for process in active_children():
+                process.terminate()
+            raise
 
 
-def _start(heldout: Path, train: Path, features: Path, settings: Evaluate) -> None:
-    torch.set_num_threads(1)
-    _judges.append(load_judge(heldout, train, features, settings))
-
-
-def _judge(images: Images) -> Measures:
+def _judge(heldout: Path, train: Path, features: Path, settings: Evaluate, images: Images) -> Measures:
+    # Here rather than when the worker starts, where an error would break the pool and not be told.
+    if not _judges:
+        _judges.append(load_judge(heldout, train, features, settings))
     judge = _judges[0]
     return judge(images, bootstrap_weights(judge.held_out.type, 0), answers=True).measures
