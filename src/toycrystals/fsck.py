@@ -1,0 +1,88 @@
+"""``toycrystals fsck``: DVC's cache read and judged, damage told in terms of the workspace and, on request, taken away."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+from tqdm import tqdm
+
+from toycrystals.cache import Cache, Damage, Uses, distrust, find_damage, find_uses, list_cache, remove_leftovers, repair
+from toycrystals.repository import dvc, exclusive, paths_in_git, read_lock
+
+_NAMED = 5  # of many files, so many are named
+
+
+def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
+    """Check the cache of the project at `root`, print what is wrong with it, and return whether nothing is.
+
+    `workspace` reads the workspace's files, too; `remove` takes damage away. Raises `UserError` if DVC is at work meanwhile.
+    """
+    folder = Path(dvc(root, "cache", "dir").strip())
+    lock = root / "dvc.lock"
+    with exclusive(root) if remove else nullcontext():
+        cache = list_cache(folder)
+        damages = _read({path: name for name, path in cache.objects.items()}, "reading the cache")
+        damaged = {damage.name for damage in damages}
+        uses = find_uses(read_lock(lock).values() if lock.exists() else (), cache, damaged, paths_in_git(root))
+        for damage in damages:
+            print(_describe(damage, uses))
+            if remove:
+                print(*(f"  {done}" for done in repair(damage, uses.paths.get(damage.name, ()), root)), sep="\n")
+        changed = _changed(root, uses, damaged) if workspace else []
+        for damage in changed:
+            print(f"not as in dvc.lock: {damage.path.relative_to(root)}: {_expected_and_found(damage, uses)}")
+            if remove:
+                distrust(damage.path)
+        removed = remove_leftovers(cache.leftovers) if remove else []
+    _print_others(cache, uses, removed)
+    n, size = len(cache.objects), sum(path.stat().st_size for path in cache.objects.values() if path.exists())
+    print(f"{folder}: {n} objects, {size / 1e6:.1f} MB, {len(damages) or 'none'} damaged")
+    if damages:
+        print(_ADVICE[remove])
+    return not damages and not changed
+
+
+_ADVICE = {
+    False: "`toycrystals fsck --remove` takes damage out of the cache and the workspace, so that DVC makes or fetches it anew",
+    True: "what is missing now comes back with `dvc pull` from a remote, or with `dvc repro`",
+}
+
+
+def _read(contents: Mapping[Path, str], title: str) -> list[Damage]:
+    total = sum(path.stat().st_size for path in contents)
+    with tqdm(total=total, desc=title, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+        return find_damage(contents, bar.update)
+
+
+def _changed(root: Path, uses: Uses, damaged: set[str]) -> list[Damage]:
+    """Files of the workspace that are not what dvc.lock says; those of damaged objects have been told of."""
+    contents = {root / path: name for name in set(uses.paths) - damaged for path in uses.paths[name]}
+    return _read({path: name for path, name in contents.items() if path.is_file()}, "reading the workspace")
+
+
+def _describe(damage: Damage, uses: Uses) -> str:
+    where = ", ".join(uses.paths.get(damage.name, ("no path of dvc.lock",)))
+    return f"damaged: {where}: {_expected_and_found(damage, uses)}, in {damage.path}"
+
+
+def _expected_and_found(damage: Damage, uses: Uses) -> str:
+    # Of a directory, DVC notes the size of all its files, not of their list.
+    known = damage.name in uses.sizes and not damage.name.endswith(".dir")
+    size = f" of {uses.sizes[damage.name]} bytes" if known else ""
+    return f"expected MD5 {damage.name.removesuffix('.dir')}{size}, found {damage.actual} of {damage.size} bytes"
+
+
+def _print_others(cache: Cache, uses: Uses, removed: list[Path]) -> None:
+    if uses.missing:
+        print(f"no damage, but not in the cache: {_some(uses.missing)}; `dvc pull` or `dvc repro` brings them")
+    if cache.leftovers:
+        print(f"temporary files of commands that were stopped: {len(cache.leftovers)}, of which removed: {len(removed)}")
+    if cache.others:
+        print(f"no objects, left alone: {_some([str(path) for path in cache.others])}")
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,125 @@
+"""The DVC project in a folder: git and DVC as subprocesses, its locks, and what its dvc.lock says."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import psutil
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from zc.lockfile import LockError, LockFile
+
+from toycrystals.errors import UserError
+
+# DVC as a command, for its Python modules are no stable interface.
+DVC = (sys.executable, "-m", "dvc")
+_ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_ROOT", "PYTHONPATH", "PYTHONHOME"}
+
+
+@dataclass(frozen=True)
+class LockedStage:
+    """A stage of dvc.lock: its command, its params, and the MD5 of each dependency and output by path."""
+
+    cmd: Any
+    params: Any
+    deps: Mapping[str, str]
+    outs: Mapping[str, str]
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False)  # bytes, by MD5
+
+
+def find_root(folder: Path) -> Path:
+    """The DVC project that `folder` lies in. Raises `UserError` if there is none."""
+    folder = folder.resolve()
+    for candidate in (folder, *folder.parents):
+        if (candidate / ".dvc").is_dir() and (candidate / "dvc.yaml").is_file():
+            return candidate
+    raise UserError(f"{folder}: expected a DVC project (a folder with .dvc and dvc.yaml) here or above; change to one")
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would point git, DVC or a stage elsewhere, and with the running interpreter first."""
+    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return kept
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in `folder`; what it prints. Raises `UserError` with git's own complaint."""
+    return _run(("git", *arguments), folder)
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    """Run DVC in `folder`; what it prints. Raises `UserError` with DVC's own complaint."""
+    return _run((*DVC, *arguments), folder)
+
+
+def _run(command: tuple[str, ...], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        complaint = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UserError(f"{folder}: {complaint[0] if complaint else f'{command[0]} ended with {done.returncode}'}")
+    return done.stdout
+
+
+def read_lock(path: Path) -> dict[str, LockedStage]:
+    """The stages of a dvc.lock by name. Raises `UserError` if it is missing or is none."""
+    try:
+        stages = YAML(typ="safe", pure=True).load(path)["stages"]
+        return {name: _locked(stage) for name, stage in stages.items()}
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected the lock that `dvc repro` writes; run it first") from None
+    except (YAMLError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{path}: expected a lock as `dvc repro` writes it; restore it with `git checkout -- dvc.lock`") from None
+
+
+def _locked(stage: dict[str, Any]) -> LockedStage:
+    deps, outs = ([entry for entry in stage.get(kind, []) if "md5" in entry] for kind in ("deps", "outs"))
+    return LockedStage(
+        stage["cmd"],
+        stage.get("params", {}),
+        {entry["path"]: entry["md5"] for entry in deps},
+        {entry["path"]: entry["md5"] for entry in outs},
+        {entry["md5"]: entry["size"] for entry in outs if "size" in entry},
+    )
+
+
+def paths_in_git(root: Path) -> set[str]:
+    """Every path below `root` that git tracks, and the folders that hold them."""
+    files = [PurePosixPath(name) for name in git(root, "ls-files", "-z").split("\0") if name]
+    return {str(path) for file in files for path in (file, *file.parents)}
+
+
+@contextmanager
+def exclusive(root: Path) -> Iterator[None]:
+    """Keep other DVC commands of the project waiting during the block. Raises `UserError` if one is at work already."""
+    folder = root / ".dvc" / "tmp"
+    folder.mkdir(exist_ok=True)
+    busy = f"{root}: another DVC command is at work here; run this one again when it has ended"
+    try:
+        lock = LockFile(str(folder / "lock"))
+    except LockError:
+        raise UserError(busy) from None
+    try:
+        # While DVC waits for a stage it gives its lock back, and lists itself in a second file instead.
+        if any(psutil.pid_exists(pid) for pid in _listed(folder / "rwlock")):
+            raise UserError(busy)
+        yield
+    finally:
+        lock.close()
+
+
+def _listed(path: Path) -> Iterator[int]:
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return
+    for entry in content.get("write", {}).values():
+        yield entry["pid"]
+    for entries in content.get("read", {}).values():
+        yield from (entry["pid"] for entry in entries)
