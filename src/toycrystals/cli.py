@@ -23,11 +23,13 @@ from toycrystals.device import pick_device
 from toycrystals.errors import UserError, one_line_errors
 from toycrystals.figures.images import draw_preview, draw_square_grid
 from toycrystals.figures.style import save_figure
+from toycrystals.fsck import fsck as check_cache
 from toycrystals.generation import CrystalGenerator, load_generator
 from toycrystals.lattice import TYPES
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.registry import PRIORS
 from toycrystals.provenance import KEY, Origin
+from toycrystals.repository import find_root
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -154,6 +156,18 @@ def export(
     samples = Samples(**{name: tensor.numpy() for name, tensor in tensors.items()})
     with _new_file(out, (".pt",)) as temporary:
         save_pt(temporary, to_pt_dict(samples))
+
+
+@app.command()
+def fsck(
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Restore damaged objects from the workspace, or remove them with their copies there")
+    ] = False,
+    workspace: Annotated[bool, typer.Option("--workspace", help="Read the workspace's files as well")] = False,
+) -> None:
+    """Read DVC's whole cache and name the objects that are damaged; the exit code is 1 if there were any, removed or not."""
+    if not check_cache(find_root(Path.cwd()), remove, workspace):
+        raise typer.Exit(1)
 
 
 def _new_file(out: Path, suffixes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202
