@@ -30,6 +30,7 @@ from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.registry import PRIORS
 from toycrystals.provenance import KEY, Origin
 from toycrystals.repository import find_root
+from toycrystals.verify import verify as reproduces
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -170,6 +171,18 @@ def fsck(
         raise typer.Exit(1)
 
 
+@app.command()
+def verify(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Stages to verify, with all that they need; default: every stage")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="A new folder for the clone, which stays there")] = None,
+) -> None:
+    """Run the last commit again in a fresh clone, and say what differs from its dvc.lock; the exit code is 1 if anything does."""
+    if not reproduces(find_root(Path.cwd()), targets or [], keep):
+        raise typer.Exit(1)
+
+
 def _new_file(out: Path, suffixes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202
     if out.suffix not in suffixes:
         raise UserError(f"{out}: expected a file name that ends in {' or '.join(suffixes)}")
@@ -185,6 +198,8 @@ def main() -> None:
             raise KeyboardInterrupt from None
         except TyperException as error:
             raise UserError(f"{getattr(error, 'format_message', error.__str__)()} (see --help)") from None
+        if code == 130:  # what Typer makes of Ctrl-C, without a word
+            raise KeyboardInterrupt
         raise SystemExit(code)
 
 
