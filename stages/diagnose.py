@@ -14,9 +14,8 @@ from toycrystals.dataset import exact_images
 from toycrystals.figures.diagnosis import draw_posterior
 from toycrystals.figures.images import Images, draw_worst, worst_caption
 from toycrystals.figures.style import method_label, save_figure
-from toycrystals.latents import Latents
+from toycrystals.latents import Latents, imitated
 from toycrystals.lattice import TYPES
-from toycrystals.metrics.codes import imitated
 from toycrystals.metrics.matching import psnr
 
 _WORST = 16

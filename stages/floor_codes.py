@@ -14,8 +14,8 @@ from toycrystals.config import load_params
 from toycrystals.dataset import redraw
 from toycrystals.device import pick_device
 from toycrystals.heldout import EVERY
-from toycrystals.latents import Latents, encode
-from toycrystals.metrics.codes import CodeJudge, imitated
+from toycrystals.latents import Latents, encode, imitated
+from toycrystals.metrics.codes import CodeJudge
 from toycrystals.metrics.comparison import draw_values
 from toycrystals.metrics.intervals import bootstrap_weights
 from toycrystals.vae import VAE

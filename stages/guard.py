@@ -29,9 +29,10 @@ class Guard:
         self._inputs: dict[Path, Any] = {}
 
     def start(self, inputs: Iterable[Path]) -> str:
-        """Remember params.yaml and `inputs` as they are now; say what is wrong with where the code comes from, if anything is."""
+        """Remember params.yaml and the files that `inputs` are or hold; say what is wrong with where the code comes from."""
         self._params = _content(self.root / "params.yaml")
-        self._inputs = {path: _state(path) for path in inputs if path.exists()}
+        # A folder may be that of outputs, which come; what is there already stays as it is.
+        self._inputs = {file: _state(file) for path in inputs for file in ([path] if path.is_file() else path.rglob("*"))}
         if Path.cwd().resolve() != self.root:
             return f"the stages of {self.root} were started in {Path.cwd()}; start them in the root of their own project"
         for name, module in list(sys.modules.items()):
@@ -78,7 +79,5 @@ def _digest(path: Path) -> bytes:
 
 
 def _state(path: Path) -> Any:
-    """What an edit of a file, or of any file below a folder, changes."""
-    if path.is_dir():
-        return {child: _state(child) for child in path.iterdir()}
-    return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
+    """What an edit of a file changes."""
+    return (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None

@@ -21,7 +21,7 @@ from stages.command import run
 from toycrystals.rng import make_generator
 
 
-def edit(source: Path, out: Path) -> None:
+def edit(source: Path, folder: Path, out: Path) -> None:
     """Run the line of code in `source`."""
     out.write_text("result")
     exec(source.read_text())
@@ -40,6 +40,8 @@ def project(tmp_path):
     for name in ("src/toycrystals", "stages"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "stages/edit.py").write_text(STAGE)
+    (tmp_path / "folder/deep").mkdir(parents=True)
+    (tmp_path / "folder/deep/old").write_text("old")
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "dvc.yaml").write_text(yaml.dump(PIPELINE))
     return tmp_path
@@ -49,7 +51,7 @@ def run(project, code, cwd=None, **env):
     (project / "source.py").write_text(code)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | env
     return subprocess.run(
-        [sys.executable, "-m", "stages.edit", "--source", "source.py", "--out", "out"],
+        [sys.executable, "-m", "stages.edit", "--source", "source.py", "--folder", "folder", "--out", "out"],
         cwd=cwd or project, env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
@@ -65,6 +67,7 @@ HARMLESS = {
     "a param of other stages": write(
         "params.yaml", PARAMS.replace("width: 8", "width: 9").replace("neighbours: 3", "neighbours: 4")
     ),
+    "a new file in a folder that it was given": write("folder/new", "new"),
     "a number in another notation": write("params.yaml", PARAMS.replace("1e-5", "0.00001")),
 }
 CHANGED = {
@@ -75,6 +78,8 @@ CHANGED = {
     "a param that is gone": (write("params.yaml", PARAMS.replace("seed: 0\n", "")), "params.yaml: seed"),
     "params.yaml, half edited": (write("params.yaml", "seed: [0"), "params.yaml"),
     "an input": (write("source.py", "pass"), "source.py"),
+    "a file in a folder that it was given": (write("folder/deep/old", "edited"), "folder/deep/old"),
+    "an input that is gone": ("Path('folder/deep/old').unlink()", "folder/deep/old"),
 }
 
 
@@ -124,7 +129,7 @@ def test_package_from_outside_the_project_is_refused(project, tmp_path_factory):
 def test_stage_ends_with_the_process_that_started_it(project):
     """Killing dvc leaves no stage behind that would write outputs into the next run."""
     (project / "source.py").write_text("import time\nPath('pid').write_text(str(__import__('os').getpid()))\ntime.sleep(60)")
-    command = f"{sys.executable} -m stages.edit --source source.py --out out & wait"
+    command = f"{sys.executable} -m stages.edit --source source.py --folder folder --out out & wait"
     with subprocess.Popen(["bash", "-c", command], cwd=project, env={**os.environ, "DVC_STAGE": "edit"}) as parent:
         pid = int(wait_for(lambda: (project / "pid").exists() and (project / "pid").read_text()))
         parent.send_signal(signal.SIGKILL)

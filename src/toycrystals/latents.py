@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from toycrystals.conditioning import Conditions
+from toycrystals.rng import HELD_OUT, make_generator
 from toycrystals.vae import VAE, Posterior, to_uint8, to_unit_interval
 
 Scaling = Literal["global", "per_dimension"]
@@ -46,6 +47,11 @@ class Latents:
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
         """The inverse of `tensors`."""
         return cls(Posterior(tensors["mu"], tensors["logvar"]), Conditions(tensors["type"], tensors["labels"]))
+
+
+def imitated(latents: Latents, posterior_width: float, seed: int, *key: int) -> Tensor:
+    """The codes [N, D] of held-out images that a prior of that `posterior_width` is judged by."""
+    return latents.narrowed(posterior_width).posterior.sample(make_generator(seed, HELD_OUT, *key))
 
 
 class LatentScaling(nn.Module):

@@ -6,8 +6,8 @@ import torch
 
 from toycrystals.conditioning import Conditions
 from toycrystals.dataset import DatasetSpec, make_samples
-from toycrystals.latents import Latents
-from toycrystals.metrics.codes import CodeJudge, imitated
+from toycrystals.latents import Latents, imitated
+from toycrystals.metrics.codes import CodeJudge
 from toycrystals.metrics.intervals import bootstrap_weights
 from toycrystals.vae import Posterior
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toycrystals.metrics.catalogue import CHART, CONTROL_CHART, METRICS, PRIMARY
+from toycrystals.metrics.catalogue import CHART, CONTROL_CHART, HEADLINE, METRICS, PRIMARY
 from toycrystals.metrics.comparison import (
     COLUMNS,
     Floor,
@@ -15,6 +15,7 @@ from toycrystals.metrics.comparison import (
     floors,
     from_rows,
     from_tensors,
+    headline,
     is_at_floor,
     metrics_json,
     tidy,
@@ -29,7 +30,7 @@ FLOOR = Floor(mean=1.0, sd=0.1, n=20)
 
 
 def test_charts_and_primary_metrics_are_in_the_catalogue():
-    assert set(CHART) | set(CONTROL_CHART) | set(PRIMARY) <= set(METRICS)
+    assert set(CHART) | set(CONTROL_CHART) | set(PRIMARY) | set(HEADLINE.values()) <= set(METRICS)
 
 
 def test_labels_of_metrics_are_different():
@@ -156,6 +157,22 @@ def rivals():
         for name in pca
     }
     return compare_pairs(methods, mse, pca, real, widths).set_index(["metric", "a", "b"])
+
+
+def test_headline_has_primary_metrics_of_all_and_the_others_of_some():
+    measures = {
+        ("matched_psnr", "all"): Estimate(47.06789),
+        ("matched_psnr", "square"): Estimate(1.0),
+        ("mmd2_pca", "all"): Estimate(1.48223e-05),
+        ("aspect_w1", "all"): Estimate(0.0123456),
+        ("copy_code", "all"): Estimate(math.nan),
+    }
+    result = headline({"a": measures, "b": measures, "c": {}}, ["b"])
+    assert list(result) == list(HEADLINE)
+    assert result["psnr"] == {"a": 47.07, "b": 47.07}
+    assert result["mmd2"] == {"a": 1.482e-05, "b": 1.482e-05}
+    assert result["aspect"] == {"b": 0.01235}
+    assert result["copied"] == result["auc"] == {}
 
 
 def test_every_pair_is_tested_on_both_primary_metrics(rivals):

@@ -6,17 +6,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toycrystals.dataset import DatasetSpec
-from toycrystals.latents import Latents
+from toycrystals.latents import Latents, imitated
 from toycrystals.metrics.copying import close, nearest_distance, same_condition
 from toycrystals.metrics.intervals import Estimate, Floats, Weights
 from toycrystals.metrics.latent import CodeReference, active_units, condition_features, split_kl
 from toycrystals.metrics.truth import ALL, Measures, copy_measures
 from toycrystals.rng import HELD_OUT, make_generator
-
-
-def imitated(latents: Latents, posterior_width: float, seed: int, *key: int) -> Tensor:
-    """The codes [N, D] of held-out images that a prior of that `posterior_width` is judged by."""
-    return latents.narrowed(posterior_width).posterior.sample(make_generator(seed, HELD_OUT, *key))
 
 
 class CodeJudge:
