@@ -21,8 +21,6 @@ from toycrystals.repository import LockedStage
 
 _READ_ONLY = 0o444  # as DVC keeps its objects
 _IN_USE = 3600  # seconds: a younger temporary file may belong to an experiment that runs in a folder of its own
-_UNREADABLE = "unreadable"
-_NO_LISTING = "no directory listing"
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ def list_cache(folder: Path) -> Cache:
     """
     objects: dict[str, Path] = {}
     leftovers, others = [], []
-    for path in sorted(path for path in (folder / "files").rglob("*") if path.is_file()):
-        prefix, *rest = path.relative_to(folder / "files").parts[1:]
+    top = folder / "files" / "md5"
+    for path in sorted(path for path in top.rglob("*") if path.is_file()):
+        prefix, *rest = path.relative_to(top).parts
         name = prefix + "".join(rest)
         if path.name.startswith("."):
             leftovers.append(path)
@@ -72,12 +71,20 @@ def list_cache(folder: Path) -> Cache:
     return Cache(objects, tuple(leftovers), tuple(others))
 
 
+def size_of(path: Path) -> int:
+    """The size of a file in bytes; 0 of one that has vanished."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def find_damage(contents: Mapping[Path, str], progress: Callable[[int], object] = lambda _: None) -> list[Damage]:
     """Read files in as many threads as there are cores; return those that are not what `contents` names, in order of names.
 
     `progress` is told the size of each file in bytes when it has been read. A file that vanishes meanwhile is passed over.
     """
-    sizes = {path: path.stat().st_size for path in contents}
+    sizes = {path: size_of(path) for path in contents}
     pool = ThreadPoolExecutor(os.cpu_count())
     found = []
     try:

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from toycrystals.cache import Cache, Damage, Uses, distrust, find_damage, find_uses, list_cache, remove_leftovers, repair
+from toycrystals.cache import Cache, Damage, Uses, distrust, find_damage, find_uses, list_cache, remove_leftovers, repair, size_of
 from toycrystals.repository import dvc, exclusive, paths_in_git, read_lock
 
 _NAMED = 5  # of many files, so many are named
+_ADVICE = {
+    False: "`toycrystals fsck --remove` takes damage out of the cache and the workspace, so that DVC makes or fetches it anew",
+    True: "what is missing now comes back with `dvc pull` from a remote, or with `dvc repro`",
+}
 
 
 def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
@@ -36,21 +40,15 @@ def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
                 distrust(damage.path)
         removed = remove_leftovers(cache.leftovers) if remove else []
     _print_others(cache, uses, removed)
-    n, size = len(cache.objects), sum(path.stat().st_size for path in cache.objects.values() if path.exists())
+    n, size = len(cache.objects), sum(map(size_of, cache.objects.values()))
     print(f"{folder}: {n} objects, {size / 1e6:.1f} MB, {len(damages) or 'none'} damaged")
     if damages:
         print(_ADVICE[remove])
     return not damages and not changed
 
 
-_ADVICE = {
-    False: "`toycrystals fsck --remove` takes damage out of the cache and the workspace, so that DVC makes or fetches it anew",
-    True: "what is missing now comes back with `dvc pull` from a remote, or with `dvc repro`",
-}
-
-
 def _read(contents: Mapping[Path, str], title: str) -> list[Damage]:
-    total = sum(path.stat().st_size for path in contents)
+    total = sum(map(size_of, contents))
     with tqdm(total=total, desc=title, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
         return find_damage(contents, bar.update)
 

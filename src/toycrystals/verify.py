@@ -39,14 +39,14 @@ def verify(root: Path, targets: list[str], keep: Path | None = None) -> bool:
     with _folder(keep) as folder:
         top, prefix = git(root, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
         git(root, "clone", "--quiet", "--no-hardlinks", top, str(folder))
-        clone = folder / prefix
+        clone, commit = folder / prefix, git(folder, "rev-parse", "--short", "HEAD").strip()
         committed, before = read_lock(clone / "dvc.lock"), _metrics(clone)
         (clone / "dvc.lock").unlink()
         _reproduce(clone, targets)
         remade, after = read_lock(clone / "dvc.lock"), _metrics(clone)
     if targets:
         committed = {name: stage for name, stage in committed.items() if name in remade}
-    return _judge(git(root, "rev-parse", "--short", "HEAD").strip(), (committed, before), (remade, after))
+    return _judge(commit, (committed, before), (remade, after))
 
 
 _Run = tuple[Mapping[str, LockedStage], Metrics | None]
@@ -68,8 +68,8 @@ def _judge(commit: str, original: _Run, again: _Run) -> bool:
 def _warn_of_changes(root: Path) -> None:
     changes = [line[3:] for line in git(root, "status", "--porcelain", "--", ".").splitlines()]
     if changes:
-        more = ", ..." if len(changes) > 1 else ""
-        print(f"warning: {len(changes)} changes are not committed, and not verified: {changes[0]}{more}", file=sys.stderr)
+        more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+        print(f"warning: not committed, and so not verified: {changes[0]}{more}", file=sys.stderr)
 
 
 def _metrics(project: Path) -> Metrics | None:
