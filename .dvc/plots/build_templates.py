@@ -1,9 +1,10 @@
 """Write the templates of `dvc plots` whose panels are metrics: intervals.json, differences.json and controls.json.
 
-Names, units, scales and directions come from the catalogue of metrics; ``make plots-page`` runs this.
+Names, units, scales and directions come from the catalogue of metrics. ``make plots-page`` runs this.
 """
 
 import json
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from toycrystals.metrics.catalogue import CHART, CONTROL_CHART, METRICS, PRIMARY
 
 HERE = Path(__file__).parent
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
-# What DVC puts in their place: rows of all revisions, and a colour a revision.
+# What DVC puts in their place: the rows of all revisions, and a colour a revision.
 DATA, TITLE, COLOR = ("<DVC_METRIC_DATA>", "<DVC_METRIC_TITLE>", "<DVC_METRIC_COLOR>")
 COLUMNS = 4
 # An unbiased MMD^2 may be negative: its axis is linear within a few of its standard deviations, and logarithmic beyond.
 LINEAR_WITHIN = 1e-5
-POWERS = [sign * 10.0**power for power in range(-5, 1) for sign in (-1, 1)] + [0.0]
-ARROWS = {"higher": " →", "lower": " ←", "near": ""}
-LEGEND = {"legend": {"orient": "top", "title": None}}
+SIGNED_TICKS = [*(-(10.0**power) for power in range(-1, -6, -1)), 0.0, *(10.0**power for power in range(-5, 1))]
+LOG_TICKS = [float(f"{first}e{power}") for power in range(-7, 4) for first in (1, 2, 5)]
+ARROWS = {"higher": "\u00a0→", "lower": "\u00a0←", "near": ""}
+NO_TITLES = {"legend": {"orient": "top", "title": None}}
 
 Spec = dict[str, Any]
 
@@ -37,16 +39,16 @@ def intervals() -> Spec:
         "title": {
             "text": TITLE,
             "subtitle": [
-                "Dot: value with its 95 % interval; hollow: at the floor. Line: mean of fresh real images, grey: to their worst 5 %.",
-                "Arrow: the better way. A metric that a method has not is left out.",
+                "Dot: value with 95 % interval; hollow: at the floor. Line: mean of fresh real images, grey: to their worst 5 %.",
+                "Arrow: the better way. No dot: the method has no such metric.",
             ],
         },
-        "config": LEGEND,
+        "config": NO_TITLES,
         "transform": [
             {"filter": "datum.type === 'all'"},
             # So that every panel has a row for every method.
             {"impute": "value", "key": "method", "groupby": ["rev", "metric"], "value": None},
-            {"calculate": f"{json.dumps(LABELS, ensure_ascii=False)}[datum.method] || datum.method", "as": "label"},
+            _named("method", "label"),
             {"calculate": "isValid(datum.floor) ? datum.floor : datum.ceiling", "as": "real"},
         ],
         "columns": COLUMNS,
@@ -57,25 +59,28 @@ def intervals() -> Spec:
 
 def _metric_panel(metric: str, *, labelled: bool) -> Spec:
     """The rows of one metric; `labelled` panels name the methods."""
-    label = METRICS[metric].label + (f", {METRICS[metric].unit}" if METRICS[metric].unit else "")
-    drawn = [{"filter": f"datum.metric === '{metric}'"}]
+    drawn: list[Spec] = [{"filter": f"datum.metric === '{metric}'"}]
     if METRICS[metric].log and not _signed(metric):
-        drawn += [
-            {"calculate": f"datum.{name} > 0 ? datum.{name} : null", "as": name} for name in ("value", "real", "q95", "high")
-        ]
-        drawn.append({"calculate": "datum.low > 0 ? datum.low : datum.value", "as": "low"})
-    rows = _rows("label", sort=list(LABELS.values()), labelled=labelled)
-    real = [
-        {"mark": {"type": "bar", "color": "#e4e4e4", "height": {"band": 1}}, "encoding": {**rows, **_span("real", "q95", metric)}},
-        {"mark": {"type": "tick", "color": "#999", "thickness": 1.5, "bandSize": 14}, "encoding": {**rows, **_at("real", metric)}},
+        drawn += [_if_positive(field, "null") for field in ("value", "high", "real", "q95")]
+        drawn.append(_if_positive("low", "datum.value"))
+    real: list[Spec] = [
+        {
+            "mark": {"type": "bar", "color": "#e4e4e4", "height": {"band": 1}},
+            "encoding": {"x": {"field": "real"}, "x2": {"field": "q95"}},
+        },
+        {
+            "mark": {"type": "tick", "color": "#999", "thickness": 1.5, "bandSize": 14},
+            "encoding": {"x": {"field": "real"}},
+        },
     ]
-    tooltip = [_told("rev", "revision"), _told("label", "method"), *map(_told, ("value", "low", "high")), _told("real", "fresh real")]
+    told = {"rev": "revision", "label": "method", "value": "value", "low": "from", "high": "to", "real": "fresh real images"}
     return {
-        "title": _panel_title("\n".join(textwrap.wrap(label, 28)) + ARROWS[METRICS[metric].better]),
-        "width": 200,
+        "title": _panel_title(_label(metric), ARROWS[METRICS[metric].better]),
+        "width": 230,
         "height": {"step": 14, "for": "offset"},
         "transform": drawn,
-        "layer": [*real, *_estimate(rows, "value", "datum.verdict === 'at floor'", metric, tooltip)],
+        "encoding": {**_rows("label", sort=list(LABELS.values()), labelled=labelled), "x": _axis(metric)},
+        "layer": [*real, *_estimate("value", "datum.verdict === 'at floor'", told)],
     }
 
 
@@ -91,45 +96,53 @@ def differences() -> Spec:
             "text": TITLE,
             "subtitle": "First minus second, with the 95 % interval. Hollow: p ≥ 0.05 in the permutation test.",
         },
-        "config": LEGEND,
-        "transform": [
-            {"calculate": f"{json.dumps(LABELS, ensure_ascii=False)}[datum.{end}] || datum.{end}", "as": end} for end in ("a", "b")
-        ]
-        + [{"calculate": "datum.a + ' − ' + datum.b", "as": "pair"}],
+        "config": NO_TITLES,
+        "transform": [_named("a"), _named("b"), {"calculate": "datum.a + ' − ' + datum.b", "as": "pair"}],
         "spacing": 24,
         "hconcat": [_difference_panel(metric, labelled=i == 0) for i, metric in enumerate(PRIMARY)],
     }
 
 
 def _difference_panel(metric: str, *, labelled: bool) -> Spec:
-    rows = _rows("pair", sort=None, labelled=labelled)
-    label = METRICS[metric].label + (f", {METRICS[metric].unit}" if METRICS[metric].unit else "")
-    told = [_told("rev", "revision"), _told("pair"), *map(_told, ("difference", "low", "high", "p"))]
-    zero = {"data": {"values": [{}]}, "mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}}
+    x = _axis(metric)
+    x["axis"]["gridColor"] = {"condition": {"test": "datum.value === 0", "value": "#888"}, "value": "#e8e8e8"}
+    told = {name: name for name in ("pair", "difference", "low", "high", "p")}
     return {
-        "title": _panel_title(label),
-        "width": 320,
-        "height": {"step": 16, "for": "offset"},
+        "title": _panel_title(_label(metric)),
+        "width": 380,
+        "height": {"step": 12, "for": "offset"},
         "transform": [{"filter": f"datum.metric === '{metric}'"}],
-        "layer": [zero, *_estimate(rows, "difference", "datum.p >= 0.05", metric, told)],
+        "encoding": {**_rows("pair", sort=None, labelled=labelled), "x": x},
+        "layer": _estimate("difference", "datum.p >= 0.05", {"rev": "revision", **told}),
     }
 
 
-def _estimate(rows: Spec, field: str, hollow: str, metric: str, tooltip: list[Spec]) -> list[Spec]:
-    """Interval and dot in the revision's colour; a dot is hollow where the expression `hollow` holds."""
-    encoding = {**rows, **_at(field, metric), "tooltip": tooltip}
+def _estimate(field: str, hollow: str, told: dict[str, str]) -> list[Spec]:
+    """Interval and dot in the revision's colour; a dot is hollow where the expression `hollow` holds.
+
+    `told`, {field: title}, is shown at the dot.
+    """
     known = {"filter": f"isValid(datum.{field})"}
+    tooltip = [{"field": name, "title": title} for name, title in told.items()]
     return [
         {
             "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
             "mark": {"type": "rule", "strokeWidth": 1.8},
-            "encoding": {**rows, **_span("low", "high", metric), "color": COLOR},
+            "encoding": {"x": {"field": "low"}, "x2": {"field": "high"}, "color": COLOR},
         },
-        {"transform": [known], "mark": {"type": "circle", "size": 60, "opacity": 1}, "encoding": {**encoding, "color": COLOR}},
+        {
+            "transform": [known],
+            "mark": {"type": "circle", "size": 60, "opacity": 1},
+            "encoding": {"x": {"field": field}, "color": COLOR, "tooltip": tooltip},
+        },
         {
             "transform": [known],
             "mark": {"type": "circle", "color": "white", "opacity": 1},
-            "encoding": {**encoding, "size": {"condition": {"test": hollow, "value": 18}, "value": 0}},
+            "encoding": {
+                "x": {"field": field},
+                "size": {"condition": {"test": hollow, "value": 18}, "value": 0},
+                "tooltip": tooltip,
+            },
         },
     ]
 
@@ -140,29 +153,10 @@ def controls() -> Spec:
     For controls.csv: method, and a column a metric.
     """
     names = {metric: METRICS[metric].label for metric in CONTROL_CHART}
-    cells: Spec = {
-        "x": {
-            "field": "label",
-            "type": "nominal",
-            "sort": list(names.values()),
-            "title": None,
-            "axis": {"orient": "top", "labelAngle": -45, "labelLimit": 220, "domain": False, "ticks": False},
-        },
-        "y": {
-            "field": "method",
-            "type": "nominal",
-            "sort": None,
-            "title": None,
-            "axis": {"labelLimit": 260, "domain": False, "ticks": False},
-        },
-    }
-    colour = {
-        "field": "z",
-        "type": "quantitative",
-        "title": None,
-        "scale": {"type": "log", "domain": [3, 1000], "clamp": True, "range": ["#edf8b1", "#41b6c4", "#0c2c84"]},
-        "legend": {"values": [3, 10, 30, 100, 300, 1000], "orient": "right", "gradientLength": 160, "format": "d"},
-    }
+    bare = {"domain": False, "ticks": False, "labelLimit": 260}
+    columns = {"field": "label", "type": "nominal", "sort": list(names.values()), "title": None}
+    rows = {"field": "method", "type": "nominal", "sort": None, "title": None, "axis": bare}
+    number = "abs(datum.z) > 999 ? (datum.z > 0 ? '>999' : '<-999') : format(datum.z, '.1f')"
     return {
         "$schema": SCHEMA,
         "data": {"values": DATA},
@@ -176,17 +170,17 @@ def controls() -> Spec:
             {"calculate": f"{json.dumps(names, ensure_ascii=False)}[datum.metric]", "as": "label"},
             {"filter": "isValid(datum.z)"},
         ],
-        "facet": {"row": {"field": "rev", "sort": None, "title": None}},
+        "facet": {"row": {"field": "rev", "sort": [], "title": None}},
         "spec": {
             "width": {"step": 46},
             "height": {"step": 22},
-            "encoding": cells,
+            "encoding": {"x": {**columns, "axis": {**bare, "orient": "top", "labelAngle": -45}}, "y": rows},
             "layer": [
-                {"transform": [{"filter": "datum.z >= 3"}], "mark": "rect", "encoding": {"color": colour}},
+                {"transform": [{"filter": "datum.z >= 3"}], "mark": "rect", "encoding": {"color": _caught()}},
                 {
                     "mark": {"type": "text", "fontSize": 10},
                     "encoding": {
-                        "text": {"value": {"expr": "abs(datum.z) > 999 ? (datum.z > 0 ? '>999' : '<-999') : format(datum.z, '.1f')"}},
+                        "text": {"value": {"expr": number}},
                         "color": {"value": {"expr": "datum.z > 60 ? 'white' : '#222'"}},
                     },
                 },
@@ -195,8 +189,33 @@ def controls() -> Spec:
     }
 
 
+def _caught() -> Spec:
+    """The colour of a fault that a metric sees."""
+    return {
+        "field": "z",
+        "type": "quantitative",
+        "title": None,
+        "scale": {"type": "log", "domain": [3, 1000], "clamp": True, "range": ["#edf8b1", "#41b6c4", "#0c2c84"]},
+        "legend": {"values": [3, 10, 30, 100, 300, 1000], "format": "d", "orient": "right", "gradientLength": 160},
+    }
+
+
 def _signed(metric: str) -> bool:
     return "mmd2" in metric
+
+
+def _label(metric: str) -> str:
+    return METRICS[metric].label + (f", {METRICS[metric].unit}" if METRICS[metric].unit else "")
+
+
+def _named(field: str, name: str = "") -> Spec:
+    """The methods of `field` as figures name them, in a field `name` or in the same."""
+    return {"calculate": f"{json.dumps(LABELS, ensure_ascii=False)}[datum.{field}] || datum.{field}", "as": name or field}
+
+
+def _if_positive(field: str, otherwise: str) -> Spec:
+    """What a logarithmic axis cannot show is not drawn."""
+    return {"calculate": f"datum.{field} > 0 ? datum.{field} : {otherwise}", "as": field}
 
 
 def _rows(field: str, sort: list[str] | None, *, labelled: bool) -> Spec:
@@ -208,37 +227,39 @@ def _rows(field: str, sort: list[str] | None, *, labelled: bool) -> Spec:
     }
 
 
-def _at(field: str, metric: str) -> Spec:
-    scale: Spec = {"zero": False, "nice": False, "padding": 8}
-    axis: Spec = {"tickCount": 4, "labelFlush": False, "labelOverlap": True}
+def _axis(metric: str) -> Spec:
+    """The axis that a metric's values are drawn along."""
+    scale: Spec = {"nice": False, "padding": 8}
+    axis: Spec = {"labelFlush": False, "labelOverlap": "greedy", "labelSeparation": 5}
     if _signed(metric):
-        scale = {"type": "symlog", "constant": LINEAR_WITHIN, "nice": False, "padding": 8}
-        axis |= {"values": sorted(POWERS), "labelExpr": "datum.value ? format(datum.value, '.0e') : '0'"}
+        scale |= {"type": "symlog", "constant": LINEAR_WITHIN}
+        axis |= {"values": SIGNED_TICKS, "labelExpr": "datum.value ? format(datum.value, '.0e') : '0'"}
     elif METRICS[metric].log:
-        scale = {"type": "log", "nice": False, "padding": 8}
-        axis |= {"format": "~g", "gridOpacity": {"condition": {"test": "datum.label", "value": 1}, "value": 0}}
-    return {"x": {"field": field, "type": "quantitative", "title": None, "scale": scale, "axis": axis}}
+        scale |= {"type": "log"}
+        axis |= {"values": LOG_TICKS, "format": "~g"}
+    else:
+        scale |= {"zero": False}
+        axis |= {"tickCount": 4}
+    return {"type": "quantitative", "title": None, "scale": scale, "axis": axis}
 
 
-def _span(start: str, end: str, metric: str) -> Spec:
-    return {**_at(start, metric), "x2": {"field": end}}
-
-
-def _told(field: str, title: str | None = None) -> Spec:
-    return {"field": field, "title": title or field}
-
-
-def _panel_title(text: str) -> Spec:
-    return {"text": text.split("\n"), "fontSize": 12, "fontWeight": "normal", "anchor": "start", "offset": 6}
+def _panel_title(label: str, arrow: str = "") -> Spec:
+    return {"text": textwrap.wrap(label + arrow, 30), "fontSize": 12, "fontWeight": "normal", "anchor": "start", "offset": 6}
 
 
 TEMPLATES = {"intervals.json": intervals, "differences.json": differences, "controls.json": controls}
 
 
+def text(template: Spec) -> str:
+    """A template as JSON; what holds nothing but plain values stands on one line."""
+    lines = json.dumps(template, indent=1, ensure_ascii=False) + "\n"
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda match: re.sub(r"\n\s*", " ", match[0]), lines)
+
+
 def main() -> None:
     """Write every template beside this script."""
     for name, template in TEMPLATES.items():
-        (HERE / name).write_text(json.dumps(template(), indent=1, ensure_ascii=False) + "\n")
+        (HERE / name).write_text(text(template()))
 
 
 if __name__ == "__main__":
