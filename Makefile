@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: repro test lint bench smoke lock clean
+.PHONY: repro test lint bench smoke plots-page lock clean
 
 repro: $(VENV)/.installed ## the whole experiment: data, models, samples, metrics, figures
 	dvc repro
@@ -22,6 +22,11 @@ bench: $(VENV)/.installed ## speed, as ratios within one run
 
 smoke: $(VENV)/.installed ## every stage at toy size, in a throw-away copy
 	python -m tests.smoke
+
+plots-page: $(VENV)/.installed ## the page and the templates of `dvc plots`, from pinned npm packages and the catalogue of metrics
+	cd .dvc/plots && npm ci --omit=optional --no-audit --no-fund
+	python .dvc/plots/build_page.py
+	python .dvc/plots/build_templates.py
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
