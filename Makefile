@@ -4,10 +4,13 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: repro test lint bench smoke plots-page lock clean
+.PHONY: repro report test lint bench smoke plots-page lock clean
 
 repro: $(VENV)/.installed ## the whole experiment: data, models, samples, metrics, figures
 	dvc repro
+
+report: $(VENV)/.installed ## all results as one page, report.html
+	toycrystals report
 
 test: $(VENV)/.installed
 	pytest -n 2 --dist loadfile --ignore tests/benchmarks

@@ -31,6 +31,7 @@ from toycrystals.priors.registry import PRIORS
 from toycrystals.provenance import KEY, Origin
 from toycrystals.repository import find_root
 from toycrystals.verify import verify as reproduces
+from toycrystals.report.page import write_report
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
@@ -181,6 +182,14 @@ def verify(
     """Run the last commit again in a fresh clone, and say what differs from its dvc.lock; the exit code is 1 if anything does."""
     if not reproduces(find_root(Path.cwd()), targets or [], keep):
         raise typer.Exit(1)
+
+
+@app.command()
+def report(out: Annotated[Path, typer.Option(help="The page to write (.html)")] = Path("report.html")) -> None:
+    """Write the results as one self-contained HTML page; run from the project's root."""
+    if out.suffix != ".html":
+        raise UserError(f"{out}: expected a file name that ends in .html")
+    write_report(Path(), out)
 
 
 def _new_file(out: Path, suffixes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202
