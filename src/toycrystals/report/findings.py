@@ -1,8 +1,8 @@
 """The answer in sentences, each computed from the tables: what holds in one run need not hold in another."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from toycrystals.report.formats import Form, describe, form_of, label, listed, p
 
 _PSNR, _MMD2 = PRIMARY
 _LEVEL = 0.05  # of a test
-FLOOR = "at floor"
+FLOOR, NO_IMAGE = "at floor", "no valid image"  # verdicts of the table
 _CODES = {
     "latent_auc_boosted": "Can boosted trees tell a prior's codes from those of held-out images?",
     "copy_code": "Are a prior's codes copies of training codes?",
@@ -94,6 +94,8 @@ def _requests(results: Results) -> list[Finding]:
         if name in everyone.index
     ]
     answer += f" For comparison: {', '.join(bounds)}." if bounds else ""
+    if failed := [label(name) for name in ranked if rows["verdict"][name] == NO_IMAGE]:
+        answer += f" No image of {listed(failed)} is a lattice."
     return [Finding(question, answer), *_lead(results.pairs, ranked, form)]
 
 
@@ -128,21 +130,26 @@ def _codes(results: Results) -> list[Finding]:
     found = []
     for metric, question in _CODES.items():
         rows = _metric(results, metric)
-        if rows.empty:
-            continue
         form = form_of(metric, rows)
         groups: dict[str, list[str]] = {}
-        for name, row in rows.iterrows():
-            known = math.isfinite(row["q95"])
-            group = "no floor" if not known else "within what real codes score" if row["verdict"] == FLOOR else "outside it"
-            reach = f", real codes up to {form.quantity(row['q95'])}" if known else ""
-            groups.setdefault(group, []).append(f"{label(str(name))} ({form.quantity(row['value'])}{reach})")
-        order = [name for name in ("within what real codes score", "outside it", "no floor") if name in groups]
-        text = "; ".join(f"{name}: {listed(groups[name])}" for name in order)
-        if order[0] == "outside it":
-            text = text.replace("outside it", "outside what real codes score", 1)
-        found.append(Finding(question, f"{form.label[0].upper()}{form.label[1:]}, {text}."))
+        for name, row in rows.to_dict("index").items():
+            reach = f", real codes up to {form.quantity(row['q95'])}" if math.isfinite(row["q95"]) else ""
+            groups.setdefault(_against_real(row), []).append(f"{label(str(name))} ({form.quantity(row['value'])}{reach})")
+        if groups:
+            text = "; ".join(f"{group}: {listed(names)}" for group, names in sorted(groups.items(), reverse=True))
+            found.append(Finding(question, f"{form.label[0].upper()}{form.label[1:]}, {text}."))
     return found
+
+
+def _against_real(row: Mapping[Hashable, Any]) -> str:
+    """Where a value lies beside those of real codes, as far as the table judges it."""
+    if not math.isfinite(row["q95"]):
+        return "without a floor"
+    if row["verdict"] == FLOOR:
+        return "within what real codes score"
+    if row["verdict"] == NO_IMAGE:
+        return "not judged, for no image is a lattice"
+    return "above what real codes score" if row["value"] > row["q95"] else "below what real codes score"
 
 
 def _steps(results: Results) -> list[Finding]:
