@@ -1,0 +1,76 @@
+"""The report in a browser: the committed results, from a wide window, a phone and a printer."""
+
+import pytest
+from browser import opened
+from closure import ROOT
+
+from toycrystals.report.collect import collect
+from toycrystals.report.page import Provenance, read_libraries, render
+from toycrystals.report.sources import Code, Lock, read_outputs
+
+PAPER = 680  # px between the margins of A4
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    provenance = Provenance(Code("0" * 40, "subject"), Lock(), {}, read_outputs(ROOT), [])
+    path.write_text(render(collect(ROOT), provenance, read_libraries(ROOT), ROOT), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module", params=[1200, 390], ids=["wide", "phone"])
+def shown(request, browser, report):
+    with opened(browser, report, width=request.param) as shown:
+        shown.page.wait_for_function("document.documentElement.dataset.charts === 'done'")
+        yield shown
+
+
+def test_it_opens_offline_without_complaints(shown):
+    assert shown.problems == []
+    assert shown.requests == []
+
+
+def test_all_images_are_loaded(shown):
+    widths = shown.page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
+    assert len(widths) == len(collect(ROOT).figures) > 0
+    assert min(widths) > 0
+
+
+def test_all_charts_are_drawn(shown):
+    count = (
+        "places => places.map(place => place.querySelectorAll('svg.marks .mark-symbol path, svg.marks .mark-line path').length)"
+    )
+    marks = shown.page.eval_on_selector_all(".vega", count)
+    assert len(marks) >= 10
+    assert min(marks) > 0
+
+
+def test_no_chart_and_no_text_is_wider_than_the_window(shown):
+    overflow, widest = shown.page.evaluate(
+        """() => [document.documentElement.scrollWidth - window.innerWidth,
+                  Math.max(...[...document.querySelectorAll('.vega svg')].map(svg => svg.getBoundingClientRect().right))]"""
+    )
+    assert overflow <= 0
+    assert widest <= shown.page.viewport_size["width"]
+
+
+def test_pointing_at_a_mark_shows_its_numbers(shown):
+    shown.page.locator(".vega .mark-symbol path").first.hover()
+    tip = shown.page.locator("#vg-tooltip-element")
+    tip.wait_for(state="visible")
+    assert "95 % interval" in tip.inner_text()
+    assert "real images, mean" in tip.inner_text()
+
+
+def test_it_prints_on_pages_that_hold_every_figure(browser, report):
+    with opened(browser, report, width=PAPER) as shown:
+        shown.page.wait_for_function("document.documentElement.dataset.charts === 'done'")
+        shown.page.emulate_media(media="print")
+        ends = shown.page.eval_on_selector_all(
+            "img, .vega svg, table", "all => all.map(one => one.getBoundingClientRect().right)"
+        )
+        assert max(ends) <= PAPER
+        pages = shown.page.pdf(prefer_css_page_size=True)
+        assert pages.startswith(b"%PDF")
+        assert pages.count(b"/Type /Page\n") > 1
