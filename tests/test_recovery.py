@@ -1,0 +1,256 @@
+"""Whatever is killed, and when: `dvc repro` goes on from there, and docs/recovery.md names the way back from the rest."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from smoke import dvc, git
+
+# One of each kind: several outputs, training, workers of their own, a folder as output, the last to run.
+KILLED = ["generate", "train_vae", "sample@diffusion", "fit_features", "floor_images", "evaluate@mop", "compare", "diagnose"]
+# Seconds after a stage was started: while it imports modules, while it works.
+MOMENTS = [0.1, 2.0, 0.7, 3.0, 1.3]
+LONG = ["-n", "long", "-S", "vae.epochs=100000"]
+# A stage that stops at its second output, whatever it was about to do there.
+AT_THE_SECOND_WRITE = """
+import errno, os, pathlib, signal
+if os.environ.get("DVC_STAGE") == "generate":
+    replace = pathlib.Path.replace
+    def stop(self, target):
+        if pathlib.Path(target).stem == "val":
+            {action}
+        return replace(self, target)
+    pathlib.Path.replace = stop
+"""
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+FULL = "raise OSError(errno.ENOSPC, '', str(target))"
+# In a namespace of its own, so that nothing stays mounted.
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=100m none {disk} && cp -a {project} {disk}/project && cd {disk}/project || exit 77
+fill() {{ head -c $((($(df --output=avail -k . | tail -1) - 20) * 1024)) /dev/zero > ../ballast; }}
+for n_train in 6000 1500; do
+    sed -i "s/n_train: .*/n_train: $n_train/; s/^seed: .*/seed: $n_train/" params.yaml
+    fill
+    echo full; {dvc} repro generate; echo "code $?"
+    rm ../ballast
+    echo free; {dvc} repro generate; echo "code $?"
+done
+"""
+
+
+def begin(folder, *arguments, **env):
+    """Start dvc as a terminal would: a process group of its own that hears Ctrl-C. What it prints is in `printed(folder)`."""
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with (folder.parent / "printed").open("w") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=folder,
+            env={**os.environ, "PATH": paths, "TOYCRYSTALS_DEVICE": "cpu", **env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
+
+
+def printed(folder):
+    return (folder.parent / "printed").read_text()
+
+
+def wait_until(condition, what, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what()
+        time.sleep(0.05)
+
+
+def wait_for_stage(folder, process, name):
+    """Until dvc has started the stage."""
+
+    def started():
+        assert process.poll() is None, printed(folder)
+        return f"Running stage '{name}'" in printed(folder) and stage_processes(folder)
+
+    wait_until(started, partial(printed, folder))
+
+
+def processes(folder):
+    """Command lines of all processes that work in `folder` or below it, by process."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found[process] = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            pass
+    return found
+
+
+def stage_processes(folder):
+    return [process for process, line in processes(folder).items() if any(part.startswith("stages.") for part in line)]
+
+
+def all_end(folder):
+    """Nothing that was started there goes on for longer than its imports take."""
+    wait_until(lambda: not processes(folder), lambda: processes(folder), 60)
+
+
+WAYS = {
+    "Ctrl-C": lambda process, folder: os.killpg(process.pid, signal.SIGINT),
+    "dvc killed": lambda process, folder: process.kill(),
+    "all killed": lambda process, folder: os.killpg(process.pid, signal.SIGKILL),
+    "dvc terminated": lambda process, folder: process.terminate(),
+    "stage killed": lambda process, folder: stage_processes(folder)[0].kill(),
+}
+
+
+def forget(folder, names):
+    """Remove the lock, every output, and what the run cache knows of the stages in `names`."""
+    commands = {name: stage["cmd"] for name, stage in yaml.safe_load((folder / "dvc.lock").read_text())["stages"].items()}
+    forgotten = {commands[name] for name in names}
+    for run in (path for path in (folder / ".dvc/cache/runs").rglob("*") if path.is_file()):
+        if yaml.safe_load(run.read_text())["cmd"] in forgotten:
+            run.unlink()
+    (folder / "dvc.lock").unlink()
+    for output in git(folder, "ls-files", "plots").split():
+        (folder / output).unlink()
+    for path in [*folder.glob("data/**/*.safetensors"), *folder.glob("models/**/*.safetensors")]:
+        path.unlink()
+
+
+def locked(folder):
+    return yaml.safe_load((folder / "dvc.lock").read_text())["stages"] if (folder / "dvc.lock").exists() else {}
+
+
+def test_repro_goes_on_after_every_kill_and_ends_as_if_there_were_none(scratch, finished):
+    forget(scratch, KILLED)
+    for name, (way, kill), moment in zip(KILLED, cycle(WAYS.items()), cycle(MOMENTS)):
+        process = begin(scratch, "repro")
+        wait_for_stage(scratch, process, name)
+        time.sleep(moment)
+        kill(process, scratch)
+        assert process.wait(60) != 0, f"{name}, {way}: {printed(scratch)}"
+        all_end(scratch)
+        assert "Traceback" not in printed(scratch), f"{name}, {way}: {printed(scratch)}"
+        assert name not in locked(scratch), f"{name}, {way}"
+    dvc(scratch, "repro")
+    assert (scratch / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
+    assert not [line for line in git(scratch, "status", "--porcelain").splitlines() if not is_leftover(line)]
+
+
+def is_leftover(line):
+    """A file that was being written under another name when its process was killed; no one reads it."""
+    return re.match(r"\?\? (data|models|plots)/(.*/)?\.\w+\.\d+\.\w+$", line)
+
+
+@pytest.mark.parametrize("action", [KILL, FULL], ids=["killed", "full disk"])
+def test_half_of_the_outputs_are_made_again(scratch, finished, tmp_path, action):
+    (tmp_path / "sitecustomize.py").write_text(AT_THE_SECOND_WRITE.format(action=action))
+    process = begin(scratch, "repro", "--force", "--single-item", "generate", PYTHONPATH=str(tmp_path))
+    assert process.wait(120) != 0
+    assert (scratch / "data/train.safetensors").exists()
+    assert not (scratch / "data/test.safetensors").exists()
+    if action == FULL:
+        own = [line for line in printed(scratch).splitlines() if line.startswith("error:")]
+        assert own == ["error: data/val.safetensors: no space left on device; free space, or choose another file or folder"]
+    assert "Traceback" not in printed(scratch)
+    dvc(scratch, "repro", "generate")
+    assert (scratch / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
+    assert dvc(scratch, "status", "generate").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_full_disk_ends_stage_and_dvc_and_space_mends_both(finished, tmp_path):
+    script = ON_A_SMALL_DISK.format(disk=tmp_path, project=finished, dvc=f"{sys.executable} -m dvc")
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    try:
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+            env={**os.environ, "PATH": paths},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("no file system may be mounted here")
+    assert re.findall(r"code (\d+)", done.stdout) == ["255", "0", "255", "0"], done.stdout + done.stderr
+    assert re.search(r"^error: data/\w+\.safetensors: no space left on device; free space", done.stderr, re.MULTILINE), (
+        done.stderr
+    )
+    assert "failed to reproduce 'generate': [Errno 28] No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_lock_of_dvc_cut_off_by_a_full_disk_is_removed(scratch):
+    lock = scratch / ".dvc/tmp/rwlock"
+    lock.write_text('{"read": {"data/tr')
+    done = dvc(scratch, "repro", "--force", "preview", check=False)
+    assert done.returncode != 0
+    assert "Unable to read RWLock-file" in done.stdout + done.stderr
+    lock.unlink()
+    dvc(scratch, "repro", "preview")
+
+
+def test_experiment_killed_in_the_workspace_leaves_it_and_the_way_back_keeps_edits(scratch, finished):
+    (scratch / "CHANGELOG.md").write_text("mine\n")
+    process = begin(scratch, "exp", "run", *LONG)
+    wait_for_stage(scratch, process, "train_vae")
+    process.kill()
+    process.wait()
+    all_end(scratch)
+    assert git(scratch, "branch", "--show-current") == ""
+    git(scratch, "switch", "--quiet", "main")
+    git(scratch, "restore", "--staged", "--worktree", "params.yaml", "dvc.lock", "plots")
+    dvc(scratch, "repro")
+    assert (scratch / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
+    assert (scratch / "CHANGELOG.md").read_text() == "mine\n"
+    assert [line.split() for line in git(scratch, "status", "--porcelain").splitlines()] == [["M", "CHANGELOG.md"]]
+
+
+def test_experiment_killed_in_a_folder_of_its_own_leaves_the_workspace_alone(scratch):
+    process = begin(scratch, "exp", "run", "--temp", *LONG)
+    wait_for_stage(scratch, process, "train_vae")
+    process.kill()
+    process.wait()
+    all_end(scratch)
+    assert git(scratch, "status", "--porcelain", "--branch") == "## main\n"
+    assert "Running" in dvc(scratch, "exp", "show", "--md").stdout
+    for folder in (scratch / ".dvc/tmp/exps/standalone").glob("tmp*"):
+        shutil.rmtree(folder)
+    assert "Running" not in dvc(scratch, "exp", "show", "--md").stdout
+    dvc(scratch, "exp", "run", "--temp", "-n", "long", "-S", "mop.neighbours=4", "fit_prior@mop")
+    assert "long" in dvc(scratch, "exp", "list").stdout
+
+
+def test_queued_experiment_whose_worker_was_killed_is_taken_off_and_another_runs(scratch):
+    def status():
+        return dvc(scratch, "queue", "status").stdout
+
+    dvc(scratch, "exp", "run", "--queue", *LONG)
+    assert begin(scratch, "queue", "start").wait(60) == 0
+    wait_until(lambda: stage_processes(scratch), status)
+    for process in processes(scratch):
+        process.kill()
+    all_end(scratch)
+    assert re.search(r"long .* Running", status())
+    dvc(scratch, "queue", "kill", "long")
+    assert re.search(r"long .* Failed", status())
+    dvc(scratch, "queue", "remove", "--failed")
+    assert "No experiment tasks" in status()
+    dvc(scratch, "exp", "run", "--queue", "-n", "short", "-S", "mop.neighbours=4", "fit_prior@mop")
+    assert begin(scratch, "queue", "start").wait(60) == 0
+    wait_until(lambda: "Success" in status(), status)
+    dvc(scratch, "queue", "stop", "--kill")
+    all_end(scratch)
