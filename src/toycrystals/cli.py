@@ -29,9 +29,9 @@ from toycrystals.lattice import TYPES
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.registry import PRIORS
 from toycrystals.provenance import KEY, Origin
+from toycrystals.report.page import write_report
 from toycrystals.repository import find_root
 from toycrystals.verify import verify as reproduces
-from toycrystals.report.page import write_report
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
