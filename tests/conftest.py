@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 import torch
+from browser import launched
 from filelock import FileLock
 from smoke import TOY, commit_all, copy_project, dvc, set_params
 
@@ -42,3 +43,10 @@ def scratch(finished, tmp_path):
     folder = tmp_path / "scratch"
     shutil.copytree(finished, folder, symlinks=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; where there is none the test is skipped, in continuous integration it fails."""
+    with launched() as chromium:
+        yield chromium
