@@ -21,6 +21,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# Milliseconds after which a page is taken for broken; a busy machine needs many more than an idle one.
+PATIENCE = 180_000
 
 
 @dataclass
@@ -46,7 +48,7 @@ def launched() -> Iterator[Browser]:
     """A browser, closed afterwards."""
     path = executable()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE)
         try:
             yield browser
         finally:
@@ -57,6 +59,7 @@ def launched() -> Iterator[Browser]:
 def opened(browser: Browser, path: Path, width: int = 1280, height: int = 900) -> Iterator[Shown]:
     """The file `path` in a window of width x height px, once all that it holds is loaded; requests beyond files fail."""
     page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE)
     shown = Shown(page)
 
     def answer(route: Route) -> None:
