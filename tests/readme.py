@@ -1,6 +1,8 @@
-"""The README's results table, written from the metrics: ``python -m tests.readme`` brings the README up to date."""
+"""The README's results table and graph of the pipeline: ``python -m tests.readme`` writes them from the metrics and dvc.yaml."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +11,7 @@ from toycrystals.figures.style import method_label
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: python -m tests.readme -->\n", "<!-- end of results -->"
+GRAPH_BEGIN, GRAPH_END = "<!-- graph: python -m tests.readme -->\n", "<!-- end of graph -->"
 # Metric -> title, factor, format.
 COLUMNS = {
     "matched_psnr": ("**matched PSNR**, dB", 1.0, "{:.2f}"),
@@ -60,15 +63,30 @@ def _cell(overall: pd.DataFrame, method: str, metric: str) -> str:
     return text
 
 
+def pipeline_graph() -> str:
+    """What `dvc dag` draws, a node a stage."""
+    command = [sys.executable, "-m", "dvc", "dag", "--md", "--collapse-foreach-matrix"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() + "\n"
+
+
 def with_results(readme: str, table: pd.DataFrame) -> str:
     """The README with its table replaced."""
-    return re.sub(f"{BEGIN}.*?{END}", lambda _: BEGIN + results_table(table) + END, readme, flags=re.DOTALL)
+    return _between(readme, BEGIN, END, results_table(table))
+
+
+def with_graph(readme: str, graph: str) -> str:
+    """The README with its graph replaced."""
+    return _between(readme, GRAPH_BEGIN, GRAPH_END, graph)
+
+
+def _between(text: str, begin: str, end: str, content: str) -> str:
+    return re.sub(f"{begin}.*?{end}", lambda _: begin + content + end, text, flags=re.DOTALL)
 
 
 def main() -> None:
     """Rewrite README.md in place."""
     path = ROOT / "README.md"
-    path.write_text(with_results(path.read_text(), pd.read_csv(ROOT / "plots/compare/table.csv")))
+    path.write_text(with_graph(with_results(path.read_text(), pd.read_csv(ROOT / "plots/compare/table.csv")), pipeline_graph()))
 
 
 if __name__ == "__main__":

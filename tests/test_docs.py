@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from closure import ROOT
-from readme import BEGIN, with_results
+from readme import BEGIN, GRAPH_BEGIN, pipeline_graph, with_graph, with_results
 
 from toycrystals.metrics.catalogue import PRIMARY
 
@@ -17,6 +17,11 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 def test_results_table_is_that_of_the_committed_metrics():
     assert BEGIN in README
     assert with_results(README, pd.read_csv(ROOT / "plots/compare/table.csv")) == README
+
+
+def test_graph_is_that_of_the_pipeline():
+    assert GRAPH_BEGIN in README
+    assert with_graph(README, pipeline_graph()) == README
 
 
 def test_primary_metrics_are_declared_before_the_results():

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from toycrystals.artifacts import atomic
 from toycrystals.errors import UserError
-from toycrystals.report import about, tables
+from toycrystals.report import descriptions, tables
 from toycrystals.report.captions import captioned
 from toycrystals.report.charts import metric_charts, steps_charts, training_charts
 from toycrystals.report.collect import Results, collect
@@ -96,11 +96,11 @@ def render(results: Results, provenance: Provenance, libraries: Mapping[str, str
         made=datetime.now().astimezone(),
         headline=headline(results),
         findings=findings(results),
-        data=about.data_sentence(params),
-        factors=tables.plain("Factors of the data", ["factor", "range", "a model sees it"], about.factor_rows(params)),
-        vae=about.vae_sentence(params),
-        priors=about.prior_rows(results.priors),
-        measuring=about.measuring_text(params),
+        data=descriptions.data_sentence(params),
+        factors=tables.plain("Factors of the data", ["factor", "range", "a model sees it"], descriptions.factor_rows(params)),
+        vae=descriptions.vae_sentence(params),
+        priors=descriptions.prior_rows(results.priors),
+        measuring=descriptions.measuring_text(params),
         main=tables.main_table(results),
         by_type=tables.type_table(results),
         pairs=tables.pairs_tables(results),
