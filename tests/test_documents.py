@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bucket import bucket_server
 from closure import ROOT
 from documents import DOCUMENTS, commands
 from smoke import commit_all, dvc
@@ -39,8 +40,14 @@ def stubbed(finished, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def bucket():
+    with bucket_server() as env:
+        yield env
+
+
 @pytest.fixture
-def shell(stubbed, tmp_path):
+def shell(stubbed, bucket, tmp_path):
     """A function that runs a command as a user in the project's root would, with this environment's programs."""
     project, state = tmp_path / "work/project", tmp_path / "state"
     shutil.copytree(stubbed, project, symlinks=True)
@@ -58,7 +65,8 @@ def shell(stubbed, tmp_path):
     (state / "bin/make").chmod(0o755)
     paths = os.pathsep.join([str(state / "bin"), str(environment / "bin"), os.environ["PATH"]])
     plain = os.pathsep.join([str(environment / "bin"), os.environ["PATH"]])
-    env = {**os.environ, "PATH": paths, "MAKE_PATH": plain, "TOYCRYSTALS_DEVICE": "cpu", "COLUMNS": "200"}
+    identity = {f"GIT_{who}_{what}": "smoke" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    env = {**os.environ, **bucket, **identity, "PATH": paths, "MAKE_PATH": plain, "TOYCRYSTALS_DEVICE": "cpu", "COLUMNS": "200"}
 
     def run(command):
         script = SHELL.format(state=state, command=command)
