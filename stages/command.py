@@ -25,8 +25,8 @@ def run(stage: Callable[..., None]) -> None:
         under_dvc = "DVC_STAGE" in os.environ
         if under_dvc:
             end_with_parent()
-        # DVC removes a stage's outputs before it runs: paths that exist are inputs.
-        inputs = [value for value in arguments.values() if isinstance(value, Path) and under_dvc]
+        # DVC removes a stage's outputs before it runs: what exists is an input, but for the folder that outputs are written to.
+        inputs = [path for name, path in arguments.items() if isinstance(path, Path) and name != "out" and under_dvc]
         if wrong := GUARD.start(inputs):
             raise UserError(f"{stage.__name__}: {wrong}")
         stage(**arguments)

@@ -26,13 +26,12 @@ class Guard:
         sources = [*(root / "src" / "toycrystals").rglob("*.py"), *(root / "stages").glob("*.py")]
         self._sources = {path: _digest(path) for path in sources}
         self._params = b""
-        self._inputs: dict[Path, Any] = {}
+        self._inputs: dict[Path, dict[Path, tuple[int, int]]] = {}
 
     def start(self, inputs: Iterable[Path]) -> str:
         """Remember params.yaml and the files that `inputs` are or hold; say what is wrong with where the code comes from."""
         self._params = _content(self.root / "params.yaml")
-        # A folder may be that of outputs, which come; what is there already stays as it is.
-        self._inputs = {file: _state(file) for path in inputs for file in ([path] if path.is_file() else path.rglob("*"))}
+        self._inputs = {path: _files(path) for path in inputs if path.exists()}
         if Path.cwd().resolve() != self.root:
             return f"the stages of {self.root} were started in {Path.cwd()}; start them in the root of their own project"
         for name, module in list(sys.modules.items()):
@@ -45,7 +44,7 @@ class Guard:
         """The imported sources, the stage's params and its inputs that are no longer as they were."""
         loaded = {Path(path) for module in list(sys.modules.values()) if (path := getattr(module, "__file__", None))}
         sources = [path for path, digest in self._sources.items() if path in loaded and _digest(path) != digest]
-        inputs = [path for path, state in self._inputs.items() if _state(path) != state]
+        inputs = [file for path, before in self._inputs.items() for file in _differing(before, _files(path))]
         return [*(str(path.relative_to(self.root)) for path in sources), *self._changed_params(), *map(str, inputs)]
 
     def _changed_params(self) -> list[str]:
@@ -78,6 +77,11 @@ def _digest(path: Path) -> bytes:
     return hashlib.sha256(_content(path)).digest()
 
 
-def _state(path: Path) -> Any:
-    """What an edit of a file changes."""
-    return (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+def _files(path: Path) -> dict[Path, tuple[int, int]]:
+    """What an edit changes: size and time of a file, or of every file in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
+
+
+def _differing(before: dict[Path, tuple[int, int]], after: dict[Path, tuple[int, int]]) -> list[Path]:
+    return [file for file in {**before, **after} if before.get(file) != after.get(file)]

@@ -6,11 +6,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import parent_process
 from types import FrameType
 
-_PARENT = os.getppid()
+import psutil
+
+_SHELLS = ("sh", "dash", "bash", "zsh", "ksh", "fish")
 _INTERVAL = 0.5  # seconds
+
+
+def _find_starter() -> psutil.Process | None:
+    """The process that started this one, also where its shell did not make way for the command."""
+    parent = psutil.Process().parent()
+    return parent.parent() if parent is not None and parent.name() in _SHELLS else parent
+
+
+# Now, for it may be gone when the imports of a stage have taken their seconds.
+_STARTER = _find_starter()
 
 
 def begin_process() -> None:
@@ -31,12 +44,13 @@ def begin_process() -> None:
 
 def end_with_parent() -> None:
     """Interrupt this process, as Ctrl-C would, once the one that started it is gone: killing dvc does not reach a stage."""
-    _when(_parent_is_gone, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    _when(_starter_is_gone, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
-def _parent_is_gone() -> None:
-    while os.getppid() == _PARENT:
-        time.sleep(_INTERVAL)
+def _starter_is_gone() -> None:
+    with suppress(psutil.NoSuchProcess):
+        while _STARTER is not None and _STARTER.is_running() and _STARTER.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(_INTERVAL)
 
 
 def _when(wait: Callable[[], object], act: Callable[[], object]) -> None:

@@ -37,7 +37,7 @@ def reference(heldout: Path, vae: Path, real: Path, reconstruction: Path) -> Non
     turned = redraw(spec, sweep.type.numpy(), torch.cat([sweep.labels, torch.ones(len(sweep), 1)], dim=1).numpy())
     for name, samples in (("heldout", drawn), ("sweep", turned)):
         tensors = {field: torch.from_numpy(array) for field, array in vars(samples).items()}
-        about = {"conditional": True, **drawn_from.made({}, data=meta["spec"])}
+        about = {"conditional": True, **drawn_from.made({}, data={**meta["spec"], "md5": drawn_from.md5("heldout")})}
         save_tensors(real / f"{name}.safetensors", "samples", tensors, about)
 
 

@@ -23,7 +23,7 @@ from toycrystals.rng import make_generator
 
 def edit(source: Path, folder: Path, out: Path) -> None:
     """Run the line of code in `source`."""
-    out.write_text("result")
+    (out / "result").write_text("result")
     exec(source.read_text())
 
 
@@ -41,6 +41,8 @@ def project(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "stages/edit.py").write_text(STAGE)
     (tmp_path / "folder/deep").mkdir(parents=True)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/old").write_text("old")
     (tmp_path / "folder/deep/old").write_text("old")
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "dvc.yaml").write_text(yaml.dump(PIPELINE))
@@ -51,7 +53,7 @@ def run(project, code, cwd=None, **env):
     (project / "source.py").write_text(code)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | env
     return subprocess.run(
-        [sys.executable, "-m", "stages.edit", "--source", "source.py", "--folder", "folder", "--out", "out"],
+        [sys.executable, "-m", "stages.edit", "--source", "source.py", "--folder", "folder", "--out", "results"],
         cwd=cwd or project, env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
@@ -67,7 +69,7 @@ HARMLESS = {
     "a param of other stages": write(
         "params.yaml", PARAMS.replace("width: 8", "width: 9").replace("neighbours: 3", "neighbours: 4")
     ),
-    "a new file in a folder that it was given": write("folder/new", "new"),
+    "a new file in its folder of outputs": write("results/new", "new"),
     "a number in another notation": write("params.yaml", PARAMS.replace("1e-5", "0.00001")),
 }
 CHANGED = {
@@ -79,6 +81,7 @@ CHANGED = {
     "params.yaml, half edited": (write("params.yaml", "seed: [0"), "params.yaml"),
     "an input": (write("source.py", "pass"), "source.py"),
     "a file in a folder that it was given": (write("folder/deep/old", "edited"), "folder/deep/old"),
+    "a new file in a folder that it was given": (write("folder/new", "new"), "folder/new"),
     "an input that is gone": ("Path('folder/deep/old').unlink()", "folder/deep/old"),
 }
 
@@ -123,14 +126,17 @@ def test_package_from_outside_the_project_is_refused(project, tmp_path_factory):
     assert done.returncode == 1
     assert "toycrystals comes from" in done.stderr
     assert f"expected from {project}" in done.stderr
-    assert not (project / "out").exists()
+    assert not (project / "results/result").exists()
 
 
-def test_stage_ends_with_the_process_that_started_it(project):
-    """Killing dvc leaves no stage behind that would write outputs into the next run."""
+@pytest.mark.parametrize("shell", ["exec {}", "{} & wait"], ids=["in place of the shell", "beside the shell"])
+def test_stage_ends_with_the_process_that_started_it(project, shell):
+    """Killing dvc leaves no stage behind that would write outputs into the next run, whatever the shell between them."""
     (project / "source.py").write_text("import time\nPath('pid').write_text(str(__import__('os').getpid()))\ntime.sleep(60)")
-    command = f"{sys.executable} -m stages.edit --source source.py --folder folder --out out & wait"
-    with subprocess.Popen(["bash", "-c", command], cwd=project, env={**os.environ, "DVC_STAGE": "edit"}) as parent:
+    stage = shell.format(f"{sys.executable} -m stages.edit --source source.py --folder folder --out results")
+    # As dvc does it: a process that starts a shell, and waits.
+    starter = [sys.executable, "-c", f"import subprocess; subprocess.run(['bash', '-c', {stage!r}])"]
+    with subprocess.Popen(starter, cwd=project, env={**os.environ, "DVC_STAGE": "edit"}) as parent:
         pid = int(wait_for(lambda: (project / "pid").exists() and (project / "pid").read_text()))
         parent.send_signal(signal.SIGKILL)
     assert wait_for(
