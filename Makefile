@@ -46,4 +46,4 @@ lock: ## choose all pins again, from the ranges in pyproject.toml
 	sed -i 's/^torch==.*/torch==$(TORCH)/' requirements.lock
 
 clean: ## remove the environment and everything that can be made again, but not DVC's cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis report.html dvc_plots .dvc/plots/node_modules

@@ -126,6 +126,26 @@ def test_about_a_file_that_says_nothing_is_one_line(home, toycrystals, name):
     assert len(error.splitlines()) == 1
 
 
+def test_sample_needs_no_params_where_every_setting_is_given(home, toycrystals):
+    (home / "params.yaml").unlink()
+    settings = ["--steps", 2, "--eta", 0, "--guidance", 1]
+    assert toycrystals(*SAMPLE, *settings, "--n", 1, "--out", "a.png")[0] == 0
+    code, error = toycrystals(*SAMPLE, *settings[:-2], "--n", 1, "--out", "b.png")
+    assert code == 1
+    assert error.startswith("error: params.yaml: expected")
+
+
+def test_about_a_truncated_image_is_one_line(home, toycrystals):
+    matplotlib.image.imsave(home / "whole.png", torch.zeros(2, 2).numpy())
+    whole = (home / "whole.png").read_bytes()
+    for length in (0, 4, 8, 20, 33, 40, 50):
+        (home / "part.png").write_bytes(whole[:length])
+        code, error = toycrystals("about", "part.png")
+        assert code == 1
+        assert error.startswith("error: part.png: expected"), length
+        assert len(error.splitlines()) == 1
+
+
 def test_angle_is_read_modulo_the_symmetry(home, toycrystals):
     for name, theta in (("a", 15), ("b", 135)):
         toycrystals(*SAMPLE[:-1], theta, "--n", 3, "--out", f"{name}.safetensors")

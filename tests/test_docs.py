@@ -6,12 +6,18 @@ import pandas as pd
 import pytest
 import yaml
 from closure import ROOT
+from documents import DOCUMENTS
 from readme import BEGIN, GRAPH_BEGIN, pipeline_graph, with_graph, with_results
 
 from toycrystals.metrics.catalogue import PRIMARY
 
 README = (ROOT / "README.md").read_text()
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def in_documents(pattern):
+    """What `pattern` finds in README.md and docs/, each with the document's path from the root."""
+    return sorted({(str(path.relative_to(ROOT)), found) for path in DOCUMENTS for found in re.findall(pattern, path.read_text())})
 
 
 def test_results_table_is_that_of_the_committed_metrics():
@@ -29,13 +35,13 @@ def test_primary_metrics_are_declared_before_the_results():
         assert README.index(f"`{metric}`") < README.index(BEGIN)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_every_relative_link_leads_somewhere(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize(("path", "target"), in_documents(r"\]\(([^)#:]+)(?:#[^)]*)?\)"))
+def test_every_relative_link_leads_somewhere(path, target):
+    assert (ROOT / path).parent.joinpath(target).exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"-S '?([a-z_.]+)=", README))))
-def test_every_param_that_the_readme_sets_exists(name):
+@pytest.mark.parametrize(("path", "name"), in_documents(r"-S '?([a-z_.]+)="))
+def test_every_param_that_a_document_sets_exists(path, name):
     section, _, key = name.partition(".")
     assert section in PARAMS
     assert not key or key in PARAMS[section]

@@ -4,6 +4,7 @@ The stages are stubs here: what they do is tested elsewhere, and what dvc makes 
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 from bucket import bucket_server
 from closure import ROOT
-from documents import DOCUMENTS, commands
+from documents import DOCUMENTS, Command, commands
 from smoke import commit_all, dvc
 from stub import stub_pipeline
 
+WITH_COMMANDS = [path for path in DOCUMENTS if commands(path)]
 # Carries folder and exported variables from one command to the next.
 SHELL = """
 source {state}/env 2>/dev/null
@@ -46,27 +48,38 @@ def bucket():
         yield env
 
 
+def activated(project):
+    """The folder of programs that the document's `.venv` has: those of this environment, with the project's own package."""
+    environment, programs = Path(sys.prefix) / "bin", project / ".venv/bin"
+    programs.mkdir(parents=True)
+    source = shlex.quote(str(project / "src"))
+    wrappers = {
+        # Stubs name the package of their own folder.
+        "python": f'PYTHONPATH=${{PYTHONPATH:-{source}}} exec {shlex.quote(sys.executable)} "$@"',
+        "toycrystals": f'PYTHONPATH={source} exec {shlex.quote(sys.executable)} -m toycrystals.cli "$@"',
+        # The environment is there: make must not install into it.
+        "make": f'exec {shlex.quote(str(shutil.which("make")))} -o .venv/.installed "$@"',
+    }
+    for name, script in wrappers.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    for program in environment.iterdir():
+        if not program.name.startswith(("python", "pip", "activate", "toycrystals")):
+            (programs / program.name).symlink_to(program)
+    (programs / "activate").write_text(f"export PATH={shlex.quote(str(programs))}:$PATH\n")
+    return programs
+
+
 @pytest.fixture
 def shell(stubbed, bucket, tmp_path):
-    """A function that runs a command as a user in the project's root would, with this environment's programs."""
+    """A function that runs a command as a user in the project's root would, in the project's environment."""
     project, state = tmp_path / "work/project", tmp_path / "state"
     shutil.copytree(stubbed, project, symlinks=True)
     state.mkdir()
     (state / "folder").write_text(str(project))
-    environment = Path(sys.prefix)
-    (project / ".venv").symlink_to(environment)
-    # As installed there: the command line of this project, whichever checkout the environment has.
-    program = f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(project / "src"))} exec {sys.executable} -m toycrystals.cli "$@"\n'
-    (state / "bin").mkdir()
-    (state / "bin/toycrystals").write_text(program)
-    (state / "bin/toycrystals").chmod(0o755)
-    # The environment is there: make must not install into it.
-    (state / "bin/make").write_text('#!/bin/sh\nexec /usr/bin/env -S PATH="$MAKE_PATH" make -o .venv/.installed "$@"\n')
-    (state / "bin/make").chmod(0o755)
-    paths = os.pathsep.join([str(state / "bin"), str(environment / "bin"), os.environ["PATH"]])
-    plain = os.pathsep.join([str(environment / "bin"), os.environ["PATH"]])
+    paths = os.pathsep.join([str(activated(project)), os.environ["PATH"]])
     identity = {f"GIT_{who}_{what}": "smoke" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    env = {**os.environ, **bucket, **identity, "PATH": paths, "MAKE_PATH": plain, "TOYCRYSTALS_DEVICE": "cpu", "COLUMNS": "200"}
+    env = {**os.environ, **bucket, **identity, "PATH": paths, "TOYCRYSTALS_DEVICE": "cpu", "COLUMNS": "200"}
 
     def run(command):
         script = SHELL.format(state=state, command=command)
@@ -77,13 +90,51 @@ def shell(stubbed, bucket, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.name)
 def test_every_command_runs_and_prints_what_is_shown(shell, document):
+    queued = []
     for command in commands(document):
         done = shell(command.text)
         printed = done.stdout + done.stderr
         where = f"{document.relative_to(ROOT)}:{command.line}: {command.text}"
         assert (done.returncode != 0) == command.fails, f"{where}\n{printed}"
-        lines = {" ".join(line.split()) for line in printed.splitlines()}
-        missing = [line for line in command.fixed_output if " ".join(line.split()) not in lines]
+        missing = command.missing(printed)
         assert not missing, f"{where}\nshown, but not printed: {missing}\n{printed}"
+        # DVC exits with 0 where runs of the queue failed.
+        assert command.fails or "Failed to reproduce" not in printed, f"{where}\n{printed}"
+        queued += re.findall(r"Queued experiment '(.+?)'", printed)
+        if "--run-all" in command.text:
+            assert queued
+            assert set(queued) <= set(shell("dvc exp list --all-commits --name-only").stdout.split()), f"{where}\n{printed}"
+            assert "Failed" not in shell("dvc queue status").stdout
+
+
+def test_documents_with_commands_are_those_that_show_work():
+    assert {path.name for path in WITH_COMMANDS} == {"README.md", "experiments.md", "sharing.md"}
+
+
+SHOWN = """\
+| Experiment               | psnr.diffusion | prediction |
+|--------------------------|----------------|------------|
+| ├── 1ab929a [objective-2] | 28.23          | eps        |
+...
+56 files pushed
+"""
+PRINTED = """\
+| Experiment | psnr.diffusion | training_seed | prediction |
+|------------|------|------|------|
+| └── 9999999 [objective-2] | -1e-05 | 0 | eps |
+1 files pushed
+"""
+
+
+def test_numbers_revisions_and_more_columns_may_differ():
+    assert not Command("", 1, SHOWN.splitlines()).missing(PRINTED)
+
+
+@pytest.mark.parametrize(
+    ("printed", "instead"),
+    [("objective-2", "objective-1"), ("| eps", "| x0"), ("psnr", "ssim"), ("pushed", "fetched"), ("1 f", "f")],
+)
+def test_a_line_that_is_not_printed_is_found(printed, instead):
+    assert len(Command("", 1, SHOWN.splitlines()).missing(PRINTED.replace(printed, instead))) == 1

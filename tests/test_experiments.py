@@ -138,6 +138,15 @@ def test_queued_runs_use_code_and_params_of_when_they_were_queued(scratch, monke
     assert git(scratch, "diff", "--name-only").split() == ["params.yaml", "src/toycrystals/render.py"]
 
 
+def test_a_queued_sweep_of_floats_is_an_experiment_for_each(scratch):
+    dvc(scratch, "exp", "run", "--queue", "--name", "beta", "-S", "vae.beta=1e-6,1e-5,1e-4")
+    names = re.findall(r"beta-\d", dvc(scratch, "queue", "status").stdout)
+    assert sorted(names) == ["beta-1", "beta-2", "beta-3"]
+    queued = experiments(scratch)
+    found = {name: queued[name]["data"]["params"]["params.yaml"]["data"]["vae"]["beta"] for name in queued}
+    assert {name: float(beta) for name, beta in found.items()} == {"beta-1": 1e-6, "beta-2": 1e-5, "beta-3": 1e-4}
+
+
 def test_run_elsewhere_leaves_the_workspace_alone_and_can_be_applied(scratch):
     dvc(scratch, "exp", "run", "--temp", "--name", "few", "-S", "data.n_types=2", "preview")
     assert git(scratch, "status", "--porcelain") == ""

@@ -16,7 +16,7 @@ from smoke import dvc, git
 from tiny import finish_project
 from zc.lockfile import LockFile
 
-from toycrystals.cache import find_damage, list_cache
+from toycrystals.cache import Damage, find_damage, list_cache, remove_leftovers, repair
 from toycrystals.cli import main
 from toycrystals.errors import UserError
 from toycrystals.fsck import fsck
@@ -259,6 +259,26 @@ def test_nothing_is_removed_while_dvc_is_at_work(project):
     assert stored(project, "data/one.bin").read_bytes() == before
     (project / ".dvc/tmp/rwlock").write_text("{}")
     assert not fsck(project, remove=True)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "3", '{"write": {"a": null}}', '{"write": {"a": {"pid": null}}}', '{"read": {"a": 1}}']
+)
+def test_nothing_is_removed_where_dvc_may_be_at_work(project, content):
+    flip(stored(project, "data/one.bin"))
+    before = stored(project, "data/one.bin").read_bytes()
+    (project / ".dvc/tmp/rwlock").write_text(content)
+    with pytest.raises(UserError, match=r"rwlock: expected .* when no dvc runs here, remove the file"):
+        fsck(project, remove=True)
+    assert stored(project, "data/one.bin").read_bytes() == before
+
+
+def test_what_vanishes_meanwhile_is_passed_over(tmp_path):
+    assert remove_leftovers([tmp_path / ".abc.tmp"]) == []
+    (tmp_path / "copy").write_bytes(b"damaged")
+    damage = Damage("0" * 32, tmp_path / "object", hashlib.md5(b"damaged").hexdigest(), 7)
+    assert repair(damage, ["copy"], tmp_path) == ["removed from the cache", "removed copy"]
+    assert not (tmp_path / "copy").exists()
 
 
 @pytest.mark.parametrize("remove", [[], ["--remove"]], ids=["check", "remove"])

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from bucket import BUCKET, bucket_server
 from closure import ROOT
+from dvc.api import artifacts_show
 from safetensors.torch import load_file
 from smoke import dvc, git, set_params
 
@@ -218,6 +219,9 @@ def test_a_model_is_fetched_by_its_version(work, tmp_path_factory):
     assert (elsewhere / "vae.safetensors").read_bytes() == (work / "project/models/vae.safetensors").read_bytes()
     dvc(elsewhere, "get", "../project", MOP)
     assert (elsewhere / "mop.safetensors").read_bytes() == (work / "project" / MOP).read_bytes()
+    shown = artifacts_show("diffusion", repo=str(work / "crystals.git"))
+    commit = git(work / "project", "rev-list", "-n", "1", "diffusion@v1.0.0").strip()
+    assert shown == {"rev": commit, "path": "models/priors/diffusion.safetensors"}
     lightweight = dvc(elsewhere, "artifacts", "get", "../crystals.git", "vae", *FROM_STORAGE, check=False)
     assert lightweight.returncode == 1
     assert "Unable to find artifact 'vae'" in lightweight.stderr

@@ -242,14 +242,15 @@ def test_outside_of_a_project_is_one_line(tmp_path):
         find_root(tmp_path)
 
 
-def test_interruption_ends_the_stage_and_removes_the_clone(project, temporary):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_interruption_ends_the_stage_and_removes_the_clone(project, temporary, number):
     (project / "use.py").write_text("import os, time\nprint('pid', os.getpid(), flush=True)\ntime.sleep(600)\n")
     commit_all(project, "slow")
     command = [sys.executable, "-c", "from toycrystals.cli import main; main()", "verify"]
     env = os.environ | {"PYTHONPATH": str(SRC), "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     pid = next(int(line.split()[1]) for line in process.stdout if line.startswith("pid "))
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in err

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from toycrystals.artifacts import load_meta, load_pt
 from toycrystals.errors import UserError
@@ -36,5 +36,8 @@ def _description(path: Path) -> Any:
             return image.info.get("Description", "")
     except FileNotFoundError:
         raise UserError(f"{path}: expected an image, found nothing; check the path") from None
-    except UnidentifiedImageError:
+    except (OSError, SyntaxError) as error:
+        # What PIL says of a damaged file has no number, what the system says of one that cannot be read has.
+        if getattr(error, "errno", None):
+            raise
         raise UserError(f"{path}: expected an image, found a file that is damaged or of another kind") from None

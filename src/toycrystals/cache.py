@@ -4,7 +4,6 @@ DVC believes read-only objects: it checks a damaged one out, and calls the works
 """
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -12,11 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from re import fullmatch
 
 from toycrystals.artifacts import atomic
+from toycrystals.provenance import file_md5
 from toycrystals.repository import LockedStage
 
 _READ_ONLY = 0o444  # as DVC keeps its objects
@@ -112,10 +113,9 @@ def _judge(path: Path, name: str) -> str | None:
 
 
 def _content(path: Path) -> str:
-    """The MD5 of a file, read in pieces; or that the disk cannot give it."""
+    """The MD5 of a file, or that the disk cannot give it."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return file_md5(path)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
@@ -157,16 +157,16 @@ def repair(damage: Damage, paths: Iterable[str], root: Path) -> list[str]:
     bad: list[Path] = []
     other: list[Path] = []
     for copy in (root / path for path in paths if (root / path).is_file()):
-        content = damage.actual if copy.samefile(damage.path) else _content(copy)
+        content = damage.actual if damage.path.exists() and copy.samefile(damage.path) else _content(copy)
         (sound if content == damage.name else bad if content == damage.actual else other).append(copy)
     if sound:
         with atomic(damage.path) as temporary:
             shutil.copyfile(sound[0], temporary)
             temporary.chmod(_READ_ONLY)
     else:
-        damage.path.unlink()
+        damage.path.unlink(missing_ok=True)
     for copy in bad:
-        copy.unlink()
+        copy.unlink(missing_ok=True)
     for copy in other:
         distrust(copy)
     return [
@@ -183,7 +183,11 @@ def distrust(path: Path) -> None:
 
 def remove_leftovers(leftovers: Iterable[Path]) -> list[Path]:
     """Remove temporary files that nobody can be writing any more, and return them."""
-    old = [path for path in leftovers if time.time() - path.stat().st_mtime > _IN_USE]
-    for path in old:
-        path.unlink()
-    return old
+    removed = []
+    for path in leftovers:
+        # A command of another project with the same cache may have moved it into its place meanwhile.
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _IN_USE:
+                path.unlink()
+                removed.append(path)
+    return removed

@@ -73,12 +73,7 @@ def sample(
     models: Annotated[Path, typer.Option(help="The folder of trained models")] = Path("models"),
 ) -> None:
     """Sample crystals from a trained prior and decode them."""
-    defaults = load_params().sample
-    settings = SamplerSettings(
-        defaults.steps if steps is None else steps,
-        defaults.eta if eta is None else eta,
-        defaults.guidance if guidance is None else guidance,
-    )
+    settings = _settings(steps, eta, guidance)
     name = str(prior.value)
     vae_path, prior_path = models / "vae.safetensors", models / "priors" / f"{name}.safetensors"
     generator = load_generator(vae_path, prior_path, name, settings, pick_device())
@@ -113,6 +108,16 @@ def about(
 ) -> None:
     """Say what a file is and what made it: params of the whole chain, data, inputs, versions."""
     YAML().dump(read_about(file), sys.stdout)
+
+
+def _settings(steps: int | None, eta: float | None, guidance: float | None) -> SamplerSettings:
+    """Return what the options say. params.yaml is read only for what they leave out: fetched models may have none beside them."""
+    if steps is None or eta is None or guidance is None:
+        defaults = load_params().sample
+        steps = defaults.steps if steps is None else steps
+        eta = defaults.eta if eta is None else eta
+        guidance = defaults.guidance if guidance is None else guidance
+    return SamplerSettings(steps, eta, guidance)
 
 
 def _request(generator: CrystalGenerator, given: dict[str, Any], n: int) -> Conditions:
@@ -186,10 +191,10 @@ def verify(
 
 @app.command()
 def report(out: Annotated[Path, typer.Option(help="The page to write (.html)")] = Path("report.html")) -> None:
-    """Write the results as one self-contained HTML page; run from the project's root."""
+    """Write the results of the project around the current folder as one self-contained HTML page."""
     if out.suffix != ".html":
         raise UserError(f"{out}: expected a file name that ends in .html")
-    write_report(Path(), out)
+    write_report(find_root(Path.cwd()), out)
 
 
 def _new_file(out: Path, suffixes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -1,6 +1,7 @@
 """The DVC project in a folder: git and DVC as subprocesses, its locks, and what its dvc.lock says."""
 
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def paths_in_git(root: Path) -> set[str]:
 
 @contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Keep other DVC commands of the project waiting during the block. Raises `UserError` if one is at work already."""
+    """Keep other DVC commands of the project waiting during the block. Raises `UserError` if one is at work, or may be."""
     folder = root / ".dvc" / "tmp"
     folder.mkdir(exist_ok=True)
     busy = f"{root}: another DVC command is at work here; run this one again when it has ended"
@@ -114,12 +115,12 @@ def exclusive(root: Path) -> Iterator[None]:
         lock.close()
 
 
-def _listed(path: Path) -> Iterator[int]:
+def _listed(path: Path) -> list[int]:
     try:
         content = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return
-    for entry in content.get("write", {}).values():
-        yield entry["pid"]
-    for entries in content.get("read", {}).values():
-        yield from (entry["pid"] for entry in entries)
+        readers = [entry for entries in content.get("read", {}).values() for entry in entries]
+        return [operator.index(entry["pid"]) for entry in (*content.get("write", {}).values(), *readers)]
+    except FileNotFoundError:
+        return []
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{path}: expected DVC's list of the commands at work; when no dvc runs here, remove the file") from None

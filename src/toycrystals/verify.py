@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from toycrystals.errors import UserError
 from toycrystals.lockdiff import Metrics, compare_locks, compare_metrics, describe_locks, describe_metrics, read_metrics
@@ -36,7 +38,7 @@ def verify(root: Path, targets: list[str], keep: Path | None = None) -> bool:
     if not git(root, "ls-tree", "--name-only", "HEAD", "dvc.lock"):
         raise UserError(f"{root}: expected a dvc.lock in the last commit; run `dvc repro` and commit it")
     _warn_of_changes(root)
-    with _folder(keep) as folder:
+    with _hangup_interrupts(), _folder(keep) as folder:
         top, prefix = git(root, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
         git(root, "clone", "--quiet", "--no-hardlinks", top, str(folder))
         clone, commit = folder / prefix, git(folder, "rev-parse", "--short", "HEAD").strip()
@@ -75,6 +77,24 @@ def _warn_of_changes(root: Path) -> None:
 def _metrics(project: Path) -> Metrics | None:
     values, table = project / _METRICS, project / _TABLE
     return read_metrics(values, table) if values.is_file() and table.is_file() else None
+
+
+@contextmanager
+def _hangup_interrupts() -> Iterator[None]:
+    """Let a closed terminal end the block like Ctrl-C; without this, DVC, in a session of its own, would go on."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        # The shell sends it, too, and must not stop the clean-up.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGHUP)
+    if before is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextmanager

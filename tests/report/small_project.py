@@ -72,7 +72,8 @@ def write_project(folder, rows=None, pairs=PAIRS, steps=STEPS):
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(content, columns=names).to_csv(path, index=False)
     add_figure(folder, "plots/figures/samples.png")
-    shutil.copy(ROOT / "params.yaml", folder)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
     (folder / LIBRARIES).parent.mkdir(parents=True)
     shutil.copy(ROOT / LIBRARIES, folder / LIBRARIES)
     return folder

@@ -1,8 +1,7 @@
-"""The report in a browser: the committed results, from a wide window, a phone and a printer."""
+"""The report in a browser: the results of a run, from a wide window, a phone and a printer."""
 
 import pytest
 from browser import opened
-from closure import ROOT
 
 from toycrystals.report.collect import collect
 from toycrystals.report.page import Provenance, read_libraries, render
@@ -12,10 +11,10 @@ PAPER = 680  # px between the margins of A4
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(finished, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    provenance = Provenance(Code("0" * 40, "subject"), Lock(), {}, read_outputs(ROOT), [])
-    path.write_text(render(collect(ROOT), provenance, read_libraries(ROOT), ROOT), encoding="utf-8")
+    provenance = Provenance(Code("0" * 40, "subject"), Lock(), {}, read_outputs(finished), [])
+    path.write_text(render(collect(finished), provenance, read_libraries(finished), finished), encoding="utf-8")
     return path
 
 
@@ -31,9 +30,9 @@ def test_it_opens_offline_without_complaints(shown):
     assert shown.requests == []
 
 
-def test_all_images_are_loaded(shown):
+def test_all_images_are_loaded(shown, finished):
     widths = shown.page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
-    assert len(widths) == len(collect(ROOT).figures) > 0
+    assert len(widths) == len(collect(finished).figures) > 0
     assert min(widths) > 0
 
 

@@ -133,8 +133,8 @@ def test_steps_without_psnr_have_one_chart(tmp_path):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.chdir(tmp_path)
+    def call(*arguments, folder=tmp_path):
+        monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["toycrystals", "report", *arguments])
         with pytest.raises(SystemExit) as ending:
             main()
@@ -147,6 +147,30 @@ def test_command_writes_report_html_in_the_root(tmp_path, command):
     write_project(tmp_path)
     assert command() == (0, "")
     assert "<h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_command_in_a_folder_of_the_project_writes_there(tmp_path, command):
+    write_project(tmp_path)
+    assert command("--out", "page.html", folder=tmp_path / "plots") == (0, "")
+    assert "<h1>" in (tmp_path / "plots/page.html").read_text()
+
+
+def test_command_outside_of_a_project_is_one_line(command):
+    code, message = command()
+    assert code == 1
+    assert message.count("\n") == 1
+    assert "expected a DVC project" in message
+
+
+@pytest.mark.parametrize("content", ["stages: 3\n", "<<<<<<< HEAD\n", "stages:\n  a: {outs: [{md5: x}]}\n"])
+def test_a_lock_of_another_form_is_one_line(tmp_path, command, content):
+    write_project(tmp_path)
+    (tmp_path / "dvc.lock").write_text(content)
+    code, message = command()
+    assert code == 1
+    assert message.count("\n") == 1
+    assert "dvc.lock: expected a lock" in message
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_command_refuses_another_ending_before_any_work(tmp_path, command):
@@ -165,7 +189,7 @@ def test_a_failure_keeps_the_last_report(tmp_path, command):
     assert "plots/compare/table.csv" in message
     assert "dvc repro" in message
     assert (tmp_path / "report.html").read_text() == "before"
-    assert {path.name for path in tmp_path.iterdir()} == {"plots", "params.yaml", ".dvc", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"plots", "params.yaml", "dvc.yaml", ".dvc", "report.html"}
 
 
 def test_libraries_come_from_the_page_for_dvc_plots(tmp_path):

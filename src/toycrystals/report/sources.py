@@ -3,7 +3,6 @@
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from toycrystals.artifacts import load_meta
 from toycrystals.errors import UserError
 from toycrystals.report.collect import flat
+from toycrystals.repository import DVC, clean_environment, git, read_lock
 
 PACKAGES = ("toycrystals", "dvc", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "numba", "safetensors")
 _KINDS = {"models/vae.safetensors": "VAE", "models/features.safetensors": "feature extractor"}
@@ -68,17 +68,17 @@ class Maker:
 def read_code(root: Path) -> Code:
     """What git says of `root`."""
     try:
-        commit, subject = _git(root, "log", "-1", "--format=%H%n%s").splitlines()[:2]
-        return Code(commit, subject, tuple(_git(root, "status", "--short").splitlines()))
-    except (OSError, subprocess.CalledProcessError) as error:
-        return Code(problem=_last_line(getattr(error, "stderr", "") or str(error)))
+        commit, subject = git(root, "log", "-1", "--format=%H%n%s").splitlines()[:2]
+        return Code(commit, subject, tuple(git(root, "status", "--short").splitlines()))
+    except (OSError, UserError) as error:
+        return Code(problem=str(error).removeprefix(f"{root}: "))
 
 
 def changed_params(root: Path) -> dict[str, tuple[Any, Any]] | None:
     """{dotted name: (value in HEAD, value now)}, a side without it None; None altogether where git cannot tell."""
     try:
-        before = _yaml(_git(root, "show", "HEAD:./params.yaml"), "HEAD:params.yaml")
-    except (OSError, subprocess.CalledProcessError, UserError):
+        before = _yaml(git(root, "show", "HEAD:./params.yaml"), "HEAD:params.yaml")
+    except (OSError, UserError):
         return None
     old, new = flat(before), flat(_yaml((root / "params.yaml").read_text(), "params.yaml"))
     return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
@@ -88,8 +88,8 @@ def check_lock(root: Path) -> Lock:
     """Ask DVC which stages `dvc repro` would run; it changes nothing, and needs no data."""
     if not (root / "dvc.lock").exists():
         return Lock(problem="there is no dvc.lock; run `dvc repro`")
-    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    command = [*DVC, "repro", "--dry", "--allow-missing"]
+    done = subprocess.run(command, cwd=root, env=clean_environment(), capture_output=True, text=True, check=False)
     # Where data are missing, DVC ends at the first stage that has to run.
     stale = re.findall(r"(?:Running stage|failed to reproduce) '(.+?)'", done.stdout + done.stderr)
     if done.returncode and not stale:
@@ -98,16 +98,15 @@ def check_lock(root: Path) -> Lock:
 
 
 def read_outputs(root: Path) -> list[Output]:
-    """What dvc.lock says of datasets and models. Raises `UserError` if it is no YAML."""
+    """What dvc.lock says of datasets and models. Raises `UserError` if it is no lock."""
     path = root / "dvc.lock"
     if not path.exists():
         return []
-    stages = (_yaml(path.read_text(), str(path)) or {}).get("stages") or {}
     return [
-        Output(out["path"], name, out.get("md5", ""), out.get("size", 0), (root / out["path"]).exists())
-        for name, stage in stages.items()
-        for out in stage.get("outs", [])
-        if not out["path"].startswith("plots/")
+        Output(out, name, md5, stage.sizes.get(md5, 0), (root / out).exists())
+        for name, stage in read_lock(path).items()
+        for out, md5 in stage.outs.items()
+        if not out.startswith("plots/")
     ]
 
 
@@ -120,7 +119,7 @@ def _maker(root: Path, path: str) -> Maker:
     try:
         made = load_meta(root / path, _KINDS.get(path, f"{Path(path).stem} prior")).get("made", {})
     except UserError as error:
-        return Maker(path, {}, str(error))
+        return Maker(path, {}, str(error).removeprefix(f"{root / path}: "))
     versions = made.get("versions") if isinstance(made, dict) else None
     if not isinstance(versions, dict):
         return Maker(path, {}, "it does not say what made it")
@@ -137,10 +136,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
 
 
 def _yaml(text: str, source: str) -> Any:
