@@ -138,56 +138,6 @@ def test_what_a_remote_has_lost_is_named_and_made_again(copy, harm):
     assert git(copy, "status", "--porcelain") == ""
 
 
-def test_without_verify_a_damaged_object_is_not_noticed_but_by_fsck(copy):
-    """The reason why the documented remotes verify; should DVC learn to check by itself, the advice can go."""
-    add_remote(copy, verify=False)
-    lost = copy.parent / "storage" / object_of(copy, MOP)
-    lost.chmod(0o644)
-    lost.write_bytes(b"damaged")
-    dvc(copy, "pull")
-    assert (copy / MOP).read_bytes() == b"damaged"
-    assert "up to date" in dvc(copy, "status").stdout
-    fsck = [sys.executable, "-c", "from toycrystals.cli import main; main()", "fsck"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(fsck, cwd=copy, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert MOP in done.stdout + done.stderr
-
-
-def test_push_mends_a_remote_whose_objects_were_deleted_and_no_other(copy):
-    add_remote(copy)
-    dvc(copy, "pull")
-    storage = copy.parent / "storage"
-    lost = storage / object_of(copy, MOP)
-    lost.chmod(0o644)
-    lost.write_bytes(b"damaged")
-    assert "Everything is up to date." in dvc(copy, "push").stdout
-    assert lost.read_bytes() == b"damaged"
-    shutil.rmtree(storage / "files")
-    dvc(copy, "push")
-    assert lost.read_bytes() == (copy / MOP).read_bytes()
-
-
-def test_an_experiment_travels_through_git_and_the_remote(work, copy):
-    add_remote(copy)
-    assert "near" in dvc(copy, "exp", "list", "origin").stdout
-    assert "near" not in dvc(copy, "exp", "list").stdout
-    dvc(copy, "pull")
-    before = (copy / MOP).read_bytes()
-    dvc(copy, "exp", "pull", "origin", "near")
-    shown = dvc(copy, "exp", "show", "--csv", "--hide-workspace").stdout
-    header, *rows = (line.split(",") for line in shown.splitlines())
-    near = dict(zip(header, next(row for row in rows if "near" in row), strict=True))
-    assert near["mop.neighbours"] == "4"
-    assert float(near["mop.matched_psnr"]) > 0
-    dvc(copy, "exp", "apply", "near")
-    assert (copy / MOP).read_bytes() != before
-    assert running(dvc(copy, "repro", "--single-item", "fit_prior@mop")) == []
-    assert git(copy, "diff", "--name-only").split() == ["dvc.lock", "params.yaml"]
-    dvc(copy, "exp", "branch", "near", "kept")
-    assert git(copy, "diff", "--name-only", "main", "kept").split() == ["dvc.lock", "params.yaml"]
-
-
 def test_a_run_is_taken_over_from_the_run_cache(copy, tmp_path):
     other = clone(copy, tmp_path / "other")
     for folder in (copy, other):
