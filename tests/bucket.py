@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -35,4 +36,6 @@ def bucket_server() -> Iterator[dict[str, str]]:
         yield env
     finally:
         client.close()
+        # Buckets belong to the process, not to the server: the next one would begin with them.
+        urlopen(Request(f"{env['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()
         server.stop()

@@ -18,8 +18,7 @@ from documents import DOCUMENTS, Command, commands
 from smoke import commit_all, dvc, set_params
 from stub import stub_pipeline
 
-# What docs/sharing.md shows needs remotes, and is tested by tests/test_sharing.py.
-WITH_COMMANDS = [path for path in DOCUMENTS if commands(path) and path.name != "sharing.md"]
+WITH_COMMANDS = [path for path in DOCUMENTS if commands(path)]
 # Carries folder and exported variables from one command to the next.
 SHELL = """
 source {state}/env 2>/dev/null
@@ -112,7 +111,7 @@ def test_every_command_runs_and_prints_what_is_shown(shell, document):
 
 
 def test_documents_with_commands_are_those_that_show_work():
-    assert {path.name for path in WITH_COMMANDS} == {"README.md", "experiments.md"}
+    assert {path.name for path in WITH_COMMANDS} == {"README.md", "experiments.md", "sharing.md"}
 
 
 SHOWN = """\

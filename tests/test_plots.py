@@ -87,9 +87,9 @@ def test_every_chart_has_a_drawing(either):
         assert chart.locator(".role-mark path, .role-mark line").count() > 0
 
 
-def test_every_image_is_loaded_and_beside_that_of_the_other_revision(either):
+def test_every_image_is_loaded_and_beside_that_of_the_other_revision(either, project):
     page, revisions = either
-    pictures = len([*(ROOT / "plots").glob("*/*.png")]) - len([*(ROOT / "plots/seconds").glob("*.png")])
+    pictures = len([*(project / "plots").glob("*/*.png")])
     rows = page.locator("main > .images").all()
     assert len(rows) == pictures
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
@@ -116,25 +116,32 @@ def test_curves_have_a_point_an_epoch_in_each_revision(either):
         assert {line.get_attribute("d").count("L") + 1 for line in lines} == {epochs}
 
 
-def test_smoothing_weighs_neighbours_by_distance(project, browser, tmp_path):
-    """Against the same sum in NumPy, in log scale, on a curve of many epochs."""
+@pytest.mark.parametrize(
+    ("curve", "scale", "back"),
+    [("train_vae", lambda y: y, lambda y: y), ("train_diffusion", np.log, np.exp)],
+    ids=["linear", "log"],
+)
+def test_smoothing_weighs_neighbours_by_distance(project, browser, tmp_path, curve, scale, back):
+    """Against the same sum in NumPy, on a curve of so many epochs that powers of the distance to the first overflow."""
     rng = np.random.default_rng(0)
-    epochs = np.arange(1, 61)
-    loss = np.exp(-epochs / 20 + 0.2 * rng.standard_normal(60))
-    path = project / "plots/train_diffusion/curve.csv"
+    epochs = np.arange(1, 2001)
+    loss = np.exp(-epochs / 600 + 0.2 * rng.standard_normal(len(epochs)))
+    path = project / f"plots/{curve}/curve.csv"
     before = path.read_bytes()
-    pd.DataFrame({"epoch": epochs, "total": loss, "val_total": loss}).to_csv(path, index=False)
-    dvc(project, "plots", "show", "--out", str(tmp_path), "plots/train_diffusion/curve.csv")
+    table = pd.read_csv(path).iloc[:1].reindex(np.zeros(len(epochs), dtype=int)).assign(epoch=epochs)
+    table.loc[:, table.columns != "epoch"] = np.tile(loss[:, None], table.shape[1] - 1)
+    table.to_csv(path, index=False)
+    dvc(project, "plots", "show", "--out", str(tmp_path), f"plots/{curve}/curve.csv")
     path.write_bytes(before)
-    name = "plots_train_diffusion_curve_csv"
+    name = f"plots_{curve}_curve_csv"
     with opened(browser, tmp_path / "index.html") as shown:
         shown.page.wait_for_function(READY, arg=1)
-        for smoothing in (0.9, 0.5, 0.0):
+        for smoothing in (0.9, 0.5, 0.1, 0.0):
             shown.page.evaluate(f"async () => {{ await charts.{name}.signal('smoothing', {smoothing}).runAsync(); }}")
             drawn = {row["x"]: row["drawn"] for row in shown.page.evaluate(ROWS, [name, ["x", "drawn"]])}
-            weights = smoothing ** np.abs(epochs[:, None] - epochs) if smoothing else np.eye(60)
-            expected = np.exp(weights @ np.log(loss) / weights.sum(axis=1))
-            assert np.allclose([drawn[epoch] for epoch in epochs], expected, rtol=1e-4), smoothing
+            weights = smoothing ** np.abs(epochs[:, None] - epochs) if smoothing else np.eye(len(epochs))
+            expected = back(weights @ scale(loss) / weights.sum(axis=1))
+            assert np.allclose([drawn[epoch] for epoch in epochs], expected, rtol=1e-6), smoothing
 
 
 def test_table_has_a_dot_for_every_value_of_every_revision(either, project):

@@ -1,5 +1,6 @@
 """What docs/sharing.md promises: remotes, experiments through git, models by version and from Python."""
 
+import csv
 import os
 import re
 import shutil
@@ -47,6 +48,13 @@ def object_of(folder, output):
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
     digest = next(out["md5"] for stage in stages for out in stage.get("outs", []) if out["path"] == output)
     return f"files/md5/{digest[:2]}/{digest[2:]}"
+
+
+def damage(path):
+    """As a bad disk would: the file stays read-only, by which DVC knows its own objects and does not hash them."""
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+    path.chmod(0o444)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +144,52 @@ def test_what_a_remote_has_lost_is_named_and_made_again(copy, harm):
     dvc(copy, "pull", "--allow-missing")
     assert running(dvc(copy, "repro")) == ["fit_prior@mop"]
     assert git(copy, "status", "--porcelain") == ""
+
+
+def test_without_verify_a_damaged_object_is_not_noticed_but_by_fsck(copy):
+    """The reason why the documented remotes verify; should DVC learn to check by itself, the advice can go."""
+    add_remote(copy, verify=False)
+    damage(copy.parent / "storage" / object_of(copy, MOP))
+    dvc(copy, "pull")
+    assert (copy / MOP).read_bytes() == b"damaged"
+    assert "up to date" in dvc(copy, "status").stdout
+    fsck = [sys.executable, "-c", "from toycrystals.cli import main; main()", "fsck"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(fsck, cwd=copy, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert MOP in done.stdout + done.stderr
+
+
+def test_push_mends_a_remote_whose_objects_were_deleted_and_no_other(copy):
+    add_remote(copy)
+    dvc(copy, "pull")
+    storage = copy.parent / "storage"
+    lost = storage / object_of(copy, MOP)
+    damage(lost)
+    assert "Everything is up to date." in dvc(copy, "push").stdout
+    assert lost.read_bytes() == b"damaged"
+    shutil.rmtree(storage / "files")
+    dvc(copy, "push")
+    assert lost.read_bytes() == (copy / MOP).read_bytes()
+
+
+def test_an_experiment_travels_through_git_and_the_remote(work, copy):
+    add_remote(copy)
+    assert "near" in dvc(copy, "exp", "list", "origin").stdout
+    assert "near" not in dvc(copy, "exp", "list").stdout
+    dvc(copy, "pull")
+    before = (copy / MOP).read_bytes()
+    dvc(copy, "exp", "pull", "origin", "near")
+    shown = dvc(copy, "exp", "show", "--csv", "--hide-workspace").stdout
+    near = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "near")
+    assert near["mop.neighbours"] == "4"
+    assert float(near["psnr.mop"]) > 0
+    dvc(copy, "exp", "apply", "near")
+    assert (copy / MOP).read_bytes() != before
+    assert running(dvc(copy, "repro", "--single-item", "fit_prior@mop")) == []
+    assert git(copy, "diff", "--name-only").split() == ["dvc.lock", "params.yaml"]
+    dvc(copy, "exp", "branch", "near", "kept")
+    assert git(copy, "diff", "--name-only", "main", "kept").split() == ["dvc.lock", "params.yaml"]
 
 
 def test_a_run_is_taken_over_from_the_run_cache(copy, tmp_path):
