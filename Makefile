@@ -13,7 +13,7 @@ report: $(VENV)/.installed ## all results as one page, report.html
 	toycrystals report
 
 test: $(VENV)/.installed
-	pytest -n 2 --dist loadfile --ignore tests/benchmarks
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benchmarks
 
 lint: $(VENV)/.installed
 	ruff check .

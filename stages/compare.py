@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.command import run
 from stages.loading import load_samples
-from toycrystals.artifacts import atomic, load_tensors, read_csv, write_csv, write_json
+from toycrystals.artifacts import atomic, load_tensors, write_json
 from toycrystals.figures.diagnosis import draw_confusion, draw_theta_errors
 from toycrystals.figures.evaluation import Panel, draw_controls, draw_estimates
 from toycrystals.figures.style import method_label, save_figure
@@ -31,6 +31,7 @@ from toycrystals.metrics.comparison import (
 from toycrystals.metrics.controls import LABELS
 from toycrystals.metrics.features import FeatureExtractor
 from toycrystals.metrics.truth import Measures
+from toycrystals.tables import read_csv, write_csv
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import pandas as pd
 from stages.command import run
 from stages.judging import judge_all, load_extractor
 from stages.loading import load_samples
-from toycrystals.artifacts import write_csv
 from toycrystals.config import load_params
 from toycrystals.metrics.comparison import tidy
 from toycrystals.metrics.controls import make_controls
+from toycrystals.tables import write_csv
 
 
 def controls(heldout: Path, train: Path, features: Path, out: Path) -> None:

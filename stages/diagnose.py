@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from stages.command import run
 from stages.loading import load_samples
-from toycrystals.artifacts import atomic, load_tensors, read_csv
+from toycrystals.artifacts import atomic, load_tensors
 from toycrystals.config import load_params
 from toycrystals.dataset import exact_images
 from toycrystals.figures.diagnosis import draw_posterior
@@ -17,6 +17,7 @@ from toycrystals.figures.style import method_label, save_figure
 from toycrystals.latents import Latents, imitated
 from toycrystals.lattice import TYPES
 from toycrystals.metrics.matching import psnr
+from toycrystals.tables import read_csv
 
 _WORST = 16
 

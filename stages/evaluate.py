@@ -6,11 +6,12 @@ import torch
 
 from stages.command import run
 from stages.judging import load_judge
-from toycrystals.artifacts import load_tensors, save_tensors, write_csv
+from toycrystals.artifacts import load_tensors, save_tensors
 from toycrystals.config import load_params
 from toycrystals.errors import UserError
 from toycrystals.metrics.comparison import to_tensors
 from toycrystals.metrics.intervals import bootstrap_weights
+from toycrystals.tables import write_csv
 
 
 def evaluate(samples: Path, heldout: Path, train: Path, features: Path, out: Path) -> None:

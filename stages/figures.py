@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from stages.command import run
 from stages.loading import load_samples
-from toycrystals.artifacts import atomic, load_tensors, read_csv
+from toycrystals.artifacts import atomic, load_tensors
 from toycrystals.figures.curves import draw_curves
 from toycrystals.figures.images import draw_pairs, draw_samples
 from toycrystals.figures.style import method_label, save_figure
+from toycrystals.tables import read_csv
 
 
 def arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ import torch
 
 from stages.command import run
 from stages.loading import load_samples
-from toycrystals.artifacts import load_tensors, read_json, write_csv
+from toycrystals.artifacts import load_tensors, read_json
 from toycrystals.conditioning import Conditions
 from toycrystals.config import load_params
 from toycrystals.dataset import redraw
@@ -18,6 +18,7 @@ from toycrystals.latents import Latents, encode, imitated
 from toycrystals.metrics.codes import CodeJudge
 from toycrystals.metrics.comparison import draw_values
 from toycrystals.metrics.intervals import bootstrap_weights
+from toycrystals.tables import write_csv
 from toycrystals.vae import VAE
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 from stages.command import run
 from stages.judging import judge_all, load_extractor
 from stages.loading import load_samples
-from toycrystals.artifacts import write_csv
 from toycrystals.config import load_params
 from toycrystals.dataset import redraw
 from toycrystals.metrics.comparison import draw_values
+from toycrystals.tables import write_csv
 
 
 def floor_images(heldout: Path, train: Path, features: Path, out: Path) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.loading import load_samples
+from stages.process import begin_worker
 from toycrystals.artifacts import load_tensors
 from toycrystals.config import Evaluate
 from toycrystals.dataset import DatasetSpec
@@ -60,7 +61,7 @@ def judge_all(
     # Before they start, so that no library takes more: a fork would inherit locks of threads that it has not.
     os.environ["OMP_NUM_THREADS"] = "1"
     judge = partial(_judge, heldout, train, features, settings)
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as executor:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as executor:
         try:
             results = executor.map(judge, sets)
             yield from tqdm(results, label, len(sets), unit="set", disable=not sys.stderr.isatty(), leave=False)
@@ -71,6 +72,11 @@ def judge_all(
             for process in active_children():
                 process.terminate()
             raise
+
+
+def _begin() -> None:
+    begin_worker()
+    torch.set_num_threads(1)
 
 
 def _judge(heldout: Path, train: Path, features: Path, settings: Evaluate, images: Images) -> Measures:

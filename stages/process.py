@@ -27,19 +27,24 @@ _STARTER = _find_starter()
 
 
 def begin_process() -> None:
-    """Make interruption quiet while modules are imported, which takes seconds, and tie workers to their stage.
+    """Make interruption quiet while modules are imported, which takes seconds.
 
     To be called before any module is imported that takes long; a no-op in programs that are no stage.
     """
-    if (stage := parent_process()) is not None:
-        # Ctrl-C reaches the workers too, and is for the stage, which says what happened.
+    if "--multiprocessing-fork" in sys.orig_argv:
+        # A worker: Ctrl-C reaches it too, and is for the stage, which says what happened.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _when(stage.join, lambda: os._exit(1))
     elif sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2].startswith("stages."):
         for number in (signal.SIGINT, signal.SIGTERM):
             # A background shell makes its children deaf to Ctrl-C; they stay so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _quit)
+
+
+def begin_worker() -> None:
+    """Tie this worker to its stage, whose end, however it came, ends it too. Its queue would wait for ever."""
+    if (stage := parent_process()) is not None:
+        _when(stage.join, lambda: os._exit(1))
 
 
 def end_with_parent() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.command import run
 from stages.loading import load_samples
-from toycrystals.artifacts import atomic, load_tensors, write_csv
+from toycrystals.artifacts import atomic, load_tensors
 from toycrystals.conditioning import Conditions
 from toycrystals.config import load_params
 from toycrystals.device import pick_device
@@ -18,6 +18,7 @@ from toycrystals.metrics.intervals import bootstrap_weights
 from toycrystals.metrics.quality import quality
 from toycrystals.priors.base import SamplerSettings
 from toycrystals.rng import TRAINING, derive_seed
+from toycrystals.tables import write_csv
 
 
 def steps(prior: str, model: Path, vae: Path, heldout: Path, features: Path, out: Path) -> None:

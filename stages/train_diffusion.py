@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from stages.command import run
-from toycrystals.artifacts import load_tensors, save_tensors, write_csv
+from toycrystals.artifacts import load_tensors, save_tensors
 from toycrystals.config import load_params
 from toycrystals.device import describe, pick_device, resolve_precision
 from toycrystals.errors import UserError
@@ -16,6 +16,7 @@ from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_deviation, measure_scaling
 from toycrystals.provenance import Origin
 from toycrystals.rng import TRAINING, VALIDATION, derive_seed, make_generator, seed_initialisation
+from toycrystals.tables import write_csv
 from toycrystals.training import Trainer, TrainingConfig, epoch_means
 
 

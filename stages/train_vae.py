@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.command import run
-from toycrystals.artifacts import load_tensors, save_tensors, write_csv
+from toycrystals.artifacts import load_tensors, save_tensors
 from toycrystals.conditioning import Conditions
 from toycrystals.config import load_params
 from toycrystals.dataset import DatasetSpec
@@ -14,6 +14,7 @@ from toycrystals.device import describe, pick_device, resolve_precision
 from toycrystals.latents import reconstruction_psnr
 from toycrystals.provenance import Origin
 from toycrystals.rng import TRAINING, derive_seed, seed_initialisation
+from toycrystals.tables import write_csv
 from toycrystals.training import Trainer, TrainingConfig, epoch_means
 from toycrystals.vae import VAE, VAEConfig, VAEObjective
 

@@ -17,8 +17,13 @@ def import_closure(script: Path) -> set[Path]:
         if path in found:
             continue
         found.add(path)
-        pending += [module for name in _imported_names(ROOT / path) for module in _paths(name)]
+        pending += imports(path)
     return found - {EXEMPT}
+
+
+def imports(module: Path) -> list[Path]:
+    """The project's own modules that `module` itself imports, as paths relative to the root."""
+    return [path for name in _imported_names(ROOT / module) for path in _paths(name)]
 
 
 def _imported_names(path: Path) -> list[str]:

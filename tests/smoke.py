@@ -13,6 +13,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
+PYTHON = Path(sys.executable)  # what dvc and the stages run with
 TOY = {
     "data": {"image_size": 32, "n_train": 1500, "n_val": 128, "n_test": 256},
     "vae": {"harmonics": 8, "latent_dim": 8, "width": 128, "epochs": 2, "batch_size": 64},
@@ -67,11 +68,9 @@ def set_params(folder: Path, changes: dict[str, dict[str, object]]) -> None:
 
 def dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run dvc in `folder` with this interpreter's environment, and keep what it prints."""
-    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    paths = os.pathsep.join([str(PYTHON.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {**os.environ, "PATH": paths, "TOYCRYSTALS_DEVICE": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([PYTHON, "-m", "dvc", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise RuntimeError(f"dvc {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done

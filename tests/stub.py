@@ -15,7 +15,7 @@ import yaml
 from toycrystals.config import load_params
 from toycrystals.errors import one_line_errors
 
-CALL = "PYTHONPATH=src python stub.py"
+CALL = "python -m stages.stub"
 HEADLINE = "plots/compare/headline.json"
 # What the results of all methods depend on; a prior's depend on the section of its name too.
 SHARED = ["seed", "training_seed", "data", "vae"]
@@ -26,7 +26,7 @@ def stub_pipeline(folder: Path, finished: Path) -> None:
 
     But `compare` depends on the params that its headline follows, for what the other stubs write does not change with them.
     """
-    shutil.copy(__file__, folder / "stub.py")
+    shutil.copy(__file__, folder / "stages/stub.py")
     path = folder / "dvc.yaml"
     pipeline = yaml.safe_load(path.read_text())
     for stage in pipeline["stages"].values():
@@ -50,7 +50,7 @@ def write_headline(source: Path, target: Path) -> None:
 
 
 def main() -> None:
-    """``PYTHONPATH=src python stub.py FINISHED OUTPUT ...``, in the root of a project."""
+    """``python -m stages.stub FINISHED OUTPUT ...``, in the root of a project."""
     with one_line_errors():
         load_params()
     for name in sys.argv[2:]:

@@ -1,16 +1,18 @@
 """The README says what the committed files say."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from closure import ROOT
+from closure import ROOT, imports
 from documents import DOCUMENTS
 from readme import BEGIN, GRAPH_BEGIN, pipeline_graph, with_graph, with_results
 
 from toycrystals.metrics.catalogue import PRIMARY
 
+PACKAGE = ROOT / "src/toycrystals"
 README = (ROOT / "README.md").read_text()
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
@@ -52,6 +54,23 @@ def test_every_make_target_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
+def layout():
+    """The modules of the package in the order of the README's list."""
+    folder, modules = "", []
+    for line in re.search(r"^src/toycrystals/\n(.*?)^stages/", README, re.MULTILINE | re.DOTALL)[1].splitlines():
+        if not line.startswith("    "):
+            folder = "".join(re.findall(r"^  (\w+/)", line))
+        modules += [f"{folder}{name}" for name in re.findall(r"\w+\.py", line)]
+    return modules
+
+
 def test_layout_names_every_module():
-    modules = {path.name for path in (ROOT / "src/toycrystals").rglob("*.py") if path.name != "__init__.py"}
-    assert not {name for name in modules if name not in README}
+    modules = [str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(layout()) == sorted(modules)
+
+
+@pytest.mark.parametrize("module", layout())
+def test_imports_point_up_the_layout(module):
+    above = layout()[: layout().index(module)]
+    imported = {str(path.relative_to("src/toycrystals")) for path in imports(Path("src/toycrystals", module))}
+    assert {path for path in imported if not path.endswith("__init__.py")} <= set(above)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import smoke
 from bucket import bucket_server
 from closure import ROOT
 from documents import DOCUMENTS, Command, commands
@@ -53,10 +54,10 @@ def activated(project):
     """The folder of programs that the document's `.venv` has: those of this environment, with the project's own package."""
     environment, programs = Path(sys.prefix) / "bin", project / ".venv/bin"
     programs.mkdir(parents=True)
-    source = shlex.quote(str(project / "src"))
+    source, python = shlex.quote(str(project / "src")), shlex.quote(str(smoke.PYTHON))
     wrappers = {
-        # Stubs name the package of their own folder.
-        "python": f'PYTHONPATH=${{PYTHONPATH:-{source}}} exec {shlex.quote(sys.executable)} "$@"',
+        "python": f'PYTHONPATH={source} exec {python} "$@"',
+        "dvc": f'exec {python} -m dvc "$@"',
         "toycrystals": f'PYTHONPATH={source} exec {shlex.quote(sys.executable)} -m toycrystals.cli "$@"',
         # The environment is there: make must not install into it.
         "make": f'exec {shlex.quote(str(shutil.which("make")))} -o .venv/.installed "$@"',
@@ -65,7 +66,7 @@ def activated(project):
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
     for program in environment.iterdir():
-        if not program.name.startswith(("python", "pip", "activate", "toycrystals")):
+        if not (programs / program.name).exists() and not program.name.startswith(("python", "pip", "activate")):
             (programs / program.name).symlink_to(program)
     (programs / "activate").write_text(f"export PATH={shlex.quote(str(programs))}:$PATH\n")
     return programs

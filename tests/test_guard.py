@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from stages.command import run
-from toycrystals.rng import make_generator
+from toycrystals.lattice import TYPES
 
 
 def edit(source: Path, folder: Path, out: Path) -> None:
@@ -73,9 +73,9 @@ HARMLESS = {
     "a number in another notation": write("params.yaml", PARAMS.replace("1e-5", "0.00001")),
 }
 CHANGED = {
-    "a module that it imports": (write("src/toycrystals/rng.py", "edited"), "src/toycrystals/rng.py"),
+    "a module that it imports": (write("src/toycrystals/lattice.py", "edited"), "src/toycrystals/lattice.py"),
     "the stage itself": (write("stages/edit.py", "edited"), "stages/edit.py"),
-    "a module that is gone": ("Path('src/toycrystals/rng.py').unlink()", "src/toycrystals/rng.py"),
+    "a module that is gone": ("Path('src/toycrystals/lattice.py').unlink()", "src/toycrystals/lattice.py"),
     "a param": (write("params.yaml", PARAMS.replace("1e-5", "1e-4")), "params.yaml: vae.beta"),
     "a param that is gone": (write("params.yaml", PARAMS.replace("seed: 0\n", "")), "params.yaml: seed"),
     "params.yaml, half edited": (write("params.yaml", "seed: [0"), "params.yaml"),
@@ -106,8 +106,8 @@ def test_without_dvc_every_param_counts(project):
 
 
 def test_sources_are_those_of_the_start_also_when_they_are_imported_late(project):
-    late = write("src/toycrystals/lattice.py", "A = 1\n") + "\nimport toycrystals.lattice"
-    assert "src/toycrystals/lattice.py changed" in run(project, late, DVC_STAGE="edit").stderr
+    late = write("src/toycrystals/conditioning.py", "A = 1\n") + "\nimport toycrystals.conditioning"
+    assert "src/toycrystals/conditioning.py changed" in run(project, late, DVC_STAGE="edit").stderr
 
 
 def test_stage_of_another_project_is_refused(project, tmp_path_factory):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -162,22 +161,6 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: expected a JSON file, found nothing; run `dvc repro` first") from None
     except ValueError as error:
         raise UserError(f"{path}: expected JSON, {error}; delete it and run `dvc repro`") from None
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write `table` without its index, six significant digits a float."""
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """The table in a CSV file. Raises `UserError` if it is missing or no CSV."""
-    try:
-        return pd.read_csv(path)
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: expected a CSV file, found nothing; run `dvc repro` first") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: expected CSV, {str(error).strip()}; delete it and run `dvc repro`") from None
 
 
 def save_pt(path: Path, tensors: Mapping[str, Tensor | str]) -> None:

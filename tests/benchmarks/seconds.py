@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from toycrystals.artifacts import load_tensors, write_csv
+from toycrystals.artifacts import load_tensors
 from toycrystals.conditioning import Conditions
 from toycrystals.config import load_params
 from toycrystals.device import pick_device
@@ -18,6 +18,7 @@ from toycrystals.figures.curves import draw_wall_clock
 from toycrystals.figures.style import save_figure
 from toycrystals.generation import load_generator
 from toycrystals.priors.base import SamplerSettings
+from toycrystals.tables import write_csv
 
 ROOT = Path(__file__).parents[2]
 N, REPEATS = 4096, 3

@@ -26,6 +26,7 @@ from toycrystals.figures.style import (
     tidy,
     value_axis,
 )
+from toycrystals.metrics.catalogue import AT_FLOOR
 
 _COLUMNS = 4
 _BLOCK, _LABEL = 16, 28  # columns of controls side by side; letters of a label in a line
@@ -78,7 +79,7 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, panel: Panel, colours: Mapping[s
         if not np.isfinite(value[y]):
             axes.text(0.5, y, "-", transform=axes.get_yaxis_transform(), ha="center", va="center", fontsize=TITLE, color="0.4")
             continue
-        face = "white" if rows["verdict"].loc[method] == "at floor" else colour
+        face = "white" if rows["verdict"].loc[method] == AT_FLOOR else colour
         axes.hlines(y, low[y], high[y], color=colour, linewidth=1.5)
         axes.plot(value[y], y, method_marker(method), markersize=5, color=colour, markerfacecolor=face, markeredgewidth=1.3)
     better = " ←" if np.isfinite(floor).any() else " →" if np.isfinite(ceiling).any() else ""

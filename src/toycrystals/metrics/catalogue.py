@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Better = Literal["higher", "lower", "near"]
+# Verdicts on a value: it is no worse than a draw of real images would be; there was nothing to measure.
+AT_FLOOR, NO_IMAGE = "at floor", "no valid image"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 from torch import Tensor
 
-from toycrystals.metrics.catalogue import HEADLINE, METRICS, PRIMARY, Better
+from toycrystals.metrics.catalogue import AT_FLOOR, HEADLINE, METRICS, NO_IMAGE, PRIMARY, Better
 from toycrystals.metrics.intervals import Estimate, Floats, difference, sign_flip_tests
 from toycrystals.metrics.mmd import mmd2_contrast
 from toycrystals.metrics.truth import ALL, Measures
@@ -109,12 +109,12 @@ def tidy(method: str, measures: Measures, floor: Mapping[tuple[str, str], Floor]
         higher = METRICS[metric].better == "higher"
         level = [math.nan, real.mean] if higher else [real.mean, math.nan]
         low, high = real.bounds(METRICS[metric].better)
-        verdict = "at floor" if is_at_floor(estimate, metric, real) else ""
+        verdict = AT_FLOOR if is_at_floor(estimate, metric, real) else ""
         rows.append([*row, *level, real.sd, low if higher else high, verdict])
     table = pd.DataFrame(rows, columns=COLUMNS)
     valid = measures.get(("valid", ALL))
     if valid is not None and valid.value == 0.0:
-        table["verdict"] = "no valid image"
+        table["verdict"] = NO_IMAGE
     return table
 
 

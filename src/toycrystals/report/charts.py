@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from toycrystals.figures.style import REFERENCES, method_colours, method_label, type_colours
-from toycrystals.metrics.catalogue import CHART, PRIMARY
+from toycrystals.metrics.catalogue import AT_FLOOR, CHART, PRIMARY
 from toycrystals.metrics.truth import ALL
 from toycrystals.report.collect import VAE_CURVE, Results
-from toycrystals.report.findings import FLOOR
 from toycrystals.report.formats import Form, describe, form_of
 from toycrystals.report.vega import Chart, Spec, base, scale
 
@@ -67,11 +66,11 @@ def _row(row: Mapping[Hashable, Any], form: Form) -> Spec:
     words = {"value": form.quantity(row["value"]), "interval": form.interval(row["low"], row["high"])}
     if math.isfinite(mean):
         words |= {"real": form.quantity(mean), "worst": form.quantity(row["q95"])}
-        words["verdict"] = row["verdict"] if isinstance(row["verdict"], str) and row["verdict"] else "not at floor"
+        words["verdict"] = row["verdict"] if isinstance(row["verdict"], str) and row["verdict"] else f"not {AT_FLOOR}"
     return {
         **{name: float(place) for name, place in places.items() if math.isfinite(place)},
         **words,
-        "hollow": row["verdict"] == FLOOR,
+        "hollow": row["verdict"] == AT_FLOOR,
     }
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from toycrystals.artifacts import read_csv
 from toycrystals.config import Params, load_params
 from toycrystals.errors import UserError
 from toycrystals.figures.style import REFERENCES, ordered_methods
 from toycrystals.metrics.comparison import COLUMNS
 from toycrystals.metrics.truth import ALL
+from toycrystals.tables import read_csv
 
 TABLE, PAIRS, STEPS = Path("plots/compare/table.csv"), Path("plots/compare/pairs.csv"), Path("plots/steps/steps.csv")
 VAE_CURVE = Path("plots/train_vae/curve.csv")

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from toycrystals.metrics.catalogue import PRIMARY
+from toycrystals.metrics.catalogue import AT_FLOOR, NO_IMAGE, PRIMARY
 from toycrystals.metrics.truth import ALL
 from toycrystals.report.collect import Results
 from toycrystals.report.formats import Form, describe, form_of, label, listed, p_value
 
 _PSNR, _MMD2 = PRIMARY
 _LEVEL = 0.05  # of a test
-FLOOR, NO_IMAGE = "at floor", "no valid image"  # verdicts of the table
 _CODES = {
     "latent_auc_boosted": "Can boosted trees tell a prior's codes from those of held-out images?",
     "copy_code": "Are a prior's codes copies of training codes?",
@@ -119,7 +118,7 @@ def _sets(results: Results) -> list[Finding]:
     if floored.empty:
         verdict = "There is no floor to compare with: real images are drawn for conditions, and these are not."
     else:
-        there, away = (floored[mask] for mask in (floored["verdict"] == FLOOR, floored["verdict"] != FLOOR))
+        there, away = (floored[mask] for mask in (floored["verdict"] == AT_FLOOR, floored["verdict"] != AT_FLOOR))
         names = f"{listed(map(label, there.index)) or 'none'}; not: {listed(map(label, away.index)) or 'none'}"
         verdict = f"At the floor, no worse than one more draw of real images: {names}."
     return [Finding("Do the images together have the right distribution?", f"{form.label}: {scores}. {verdict}")]
@@ -145,7 +144,7 @@ def _against_real(row: Mapping[Hashable, Any]) -> str:
     """Where a value lies beside those of real codes, as far as the table judges it."""
     if not math.isfinite(row["q95"]):
         return "without a floor"
-    if row["verdict"] == FLOOR:
+    if row["verdict"] == AT_FLOOR:
         return "within what real codes score"
     if row["verdict"] == NO_IMAGE:
         return "not judged, for no image is a lattice"

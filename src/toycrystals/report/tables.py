@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 
 from toycrystals.figures.style import method_label
-from toycrystals.metrics.catalogue import METRICS, PRIMARY
+from toycrystals.metrics.catalogue import AT_FLOOR, METRICS, PRIMARY
 from toycrystals.metrics.truth import ALL, NEAR_SQUARE
 from toycrystals.report.collect import Results
-from toycrystals.report.findings import FLOOR
 from toycrystals.report.formats import MINUS, NONE, Form, form_of, p_value
 
 # Of methods that answer requests, and of methods that are told none; with a heading short enough for a column.
@@ -106,7 +105,7 @@ def _estimate(rows: pd.DataFrame, key: str, form: Form, metric: str) -> Cell:
         return Cell(NONE)
     row = rows.to_dict("index")[key]
     interval = form.interval(row["low"], row["high"])
-    strong = row["verdict"] == FLOOR and metric not in _NOT_GOOD_IN_ITSELF
+    strong = row["verdict"] == AT_FLOOR and metric not in _NOT_GOOD_IN_ITSELF
     return Cell(form.number(row["value"]), (interval,) if interval else (), strong)
 
 
