@@ -17,9 +17,13 @@ _INTERVAL = 0.5  # seconds
 
 
 def _find_starter() -> psutil.Process | None:
-    """The process that started this one, also where its shell did not make way for the command."""
+    """The process that started this one, also where its shell did not make way for the command; None if it is gone already.
+
+    It is of the same process group. Whatever takes over orphans (init, a login shell) is of another.
+    """
     parent = psutil.Process().parent()
-    return parent.parent() if parent is not None and parent.name() in _SHELLS else parent
+    starter = parent.parent() if parent is not None and parent.name() in _SHELLS else parent
+    return starter if starter is not None and os.getpgid(starter.pid) == os.getpgrp() else None
 
 
 # Now, for it may be gone when the imports of a stage have taken their seconds.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,11 +23,9 @@ from toycrystals.artifacts import (
     load_meta,
     load_pt,
     load_tensors,
-    read_csv,
     read_json,
     save_pt,
     save_tensors,
-    write_csv,
     write_json,
 )
 from toycrystals.errors import UserError, one_line_errors
@@ -72,6 +69,17 @@ def test_who_reads_the_old_file_while_a_new_one_takes_its_place_reads_it_to_the_
             temporary.write_text("new")
         assert reader.read() == "old"
     assert path.read_text() == "new"
+
+
+def test_an_error_of_the_block_names_the_file(tmp_path):
+    path, other = tmp_path / "file.txt", str(tmp_path / "other.txt")
+    for named, expected in ((None, str(path)), (other, other)):
+        with pytest.raises(OSError, match="No space left") as info, atomic(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), named)
+        assert info.value.filename == expected
+    with pytest.raises(FileNotFoundError) as info, atomic(path) as temporary:
+        temporary.read_text()
+    assert info.value.filename == str(path)
 
 
 def write_half(path, ending):
@@ -283,10 +291,9 @@ def write_pieces(path):
     [
         write_pieces,
         lambda path: write_json(path, list(range(1000))),
-        lambda path: write_csv(path, pd.DataFrame({"a": range(1000)})),
         lambda path: save_pt(path, {"a": torch.zeros(100_000)}),
     ],
-    ids=["pieces", "json", "csv", "pt"],
+    ids=["pieces", "json", "pt"],
 )
 def test_a_full_disk_is_an_os_error(monkeypatch, write):
     full = Path("/dev/full")
@@ -342,22 +349,7 @@ def test_what_is_no_json_is_refused(tmp_path, content):
     assert "expected JSON" in refusal(read_json, tmp_path / "a.json")
 
 
-def test_csv_keeps_six_significant_digits_and_no_index(tmp_path):
-    table = pd.DataFrame({"epoch": [1, 2], "total": [0.123456789, 1.23456789e-7], "name": ["a", "b, c"]})
-    write_csv(tmp_path / "a.csv", table)
-    assert (tmp_path / "a.csv").read_bytes() == b'epoch,total,name\n1,0.123457,a\n2,1.23457e-07,"b, c"\n'
-    found = read_csv(tmp_path / "a.csv")
-    assert found.columns.tolist() == ["epoch", "total", "name"]
-    np.testing.assert_allclose(found["total"], table["total"], rtol=5e-6)
-
-
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", b'a\n"x', b"\xff\xfe"])
-def test_what_is_no_csv_is_refused(tmp_path, content):
-    (tmp_path / "a.csv").write_bytes(content)
-    assert "expected CSV" in refusal(read_csv, tmp_path / "a.csv")
-
-
-@pytest.mark.parametrize("read", [read_json, read_csv, load_pt])
+@pytest.mark.parametrize("read", [read_json, load_pt])
 def test_a_missing_file_is_refused(tmp_path, read):
     assert "found nothing" in refusal(read, tmp_path / "none")
 

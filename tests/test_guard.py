@@ -144,6 +144,18 @@ def test_stage_ends_with_the_process_that_started_it(project, shell):
     )
 
 
+def test_stage_ends_also_when_its_starter_is_gone_before_it_begins(project):
+    (project / "source.py").write_text("import time\ntime.sleep(60)")
+    stage = f"sleep 1; exec {sys.executable} -m stages.edit --source source.py --folder folder --out results"
+    starter = [sys.executable, "-c", f"import subprocess; subprocess.run(['bash', '-c', {stage!r}])"]
+    with (project / "printed").open("w") as printed:
+        environment = {**os.environ, "DVC_STAGE": "edit"}
+        with subprocess.Popen(starter, cwd=project, env=environment, stderr=printed, start_new_session=True) as parent:
+            time.sleep(0.3)
+            parent.send_signal(signal.SIGKILL)
+    wait_for(lambda: "interrupted: " in (project / "printed").read_text())
+
+
 def wait_for(condition, seconds=20):
     """The first true value of `condition`."""
     for _ in range(seconds * 20):
