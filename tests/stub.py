@@ -22,9 +22,10 @@ SHARED = ["seed", "training_seed", "data", "vae"]
 
 
 def stub_pipeline(folder: Path, finished: Path) -> None:
-    """Put this script in the place of every stage of the project in `folder`; deps, params and outputs stay as they are.
+    """Put this script in the place of every stage of the project in `folder`; inputs, params and outputs stay as they are.
 
-    But `compare` depends on the params that its headline follows, for what the other stubs write does not change with them.
+    Modules are no deps here: they are nine tenths of dvc.lock, which DVC reads and writes in each stage. And `compare` depends
+    on the params that its headline follows, for what the other stubs write does not change with them.
     """
     shutil.copy(__file__, folder / "stages/stub.py")
     path = folder / "dvc.yaml"
@@ -33,6 +34,7 @@ def stub_pipeline(folder: Path, finished: Path) -> None:
         entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         outputs = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
         stage["cmd"] = " ".join([CALL, str(finished), *outputs])
+        stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.endswith(".py")]
         if HEADLINE in outputs:
             stage["params"] = sorted({*stage.get("params", []), *SHARED, "diffusion", "mop"})
     path.write_text(yaml.safe_dump(pipeline, sort_keys=False))

@@ -111,6 +111,14 @@ def stage_processes(folder):
     return [process for process, line in processes(folder).items() if any(part.startswith("stages.") for part in line)]
 
 
+@pytest.fixture(autouse=True)
+def nothing_goes_on(tmp_path):
+    """A test that fails leaves no training behind that would take a core from the others."""
+    yield
+    for process in processes(tmp_path):
+        process.kill()
+
+
 def all_end(folder):
     """Nothing that was started there goes on for longer than its imports take."""
     wait_until(lambda: not processes(folder), lambda: processes(folder))

@@ -8,6 +8,7 @@ signal or a killed parent does to a program is for tests with the interpreter.
 import atexit
 import os
 import runpy
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,8 +24,7 @@ PRELOADED = (
     "matplotlib.figure", "matplotlib.backends.backend_agg", "numba", "pandas", "pydantic", "ruamel.yaml", "safetensors.torch",
     "scipy.ndimage", "scipy.stats", "sklearn.ensemble", "torch",
 )  # fmt: skip
-# Without `site`, for it is to start at once; -I keeps it from the caller's PYTHONPATH.
-CLIENT = """#!{python} -IS
+CLIENT = """
 import os, socket, sys
 module = sys.argv[2] if sys.argv[1:2] == ["-m"] and len(sys.argv) > 2 else ""
 if not (module == "dvc" or module.startswith("stages.")):
@@ -44,8 +44,10 @@ sys.exit(int.from_bytes(code, "big") if code else 1)
 def warm_python() -> Iterator[Path]:
     """The program to call instead of `python`; whoever calls it first waits for the imports."""
     with tempfile.TemporaryDirectory(prefix="warm-") as folder, socket.socket(socket.AF_UNIX) as server:
-        address, program = f"{folder}/socket", Path(folder, "python")
-        program.write_text(CLIENT.format(python=sys.executable, address=address))
+        address, client, program = f"{folder}/socket", Path(folder, "client.py"), Path(folder, "python")
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        # Without `site`, for it is to start at once, and without the caller's PYTHONPATH.
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {client} "$@"\n')
         program.chmod(0o755)
         server.bind(address)
         server.listen()
@@ -80,7 +82,10 @@ def answer(connection: socket.socket) -> None:
     size, streams, *_ = socket.recv_fds(connection, 8, 3)
     request = b""
     while len(request) < int.from_bytes(size, "big"):
-        request += connection.recv(1 << 16)
+        received = connection.recv(1 << 16)
+        if not received:
+            return
+        request += received
     child = os.fork()
     if child == 0:
         connection.close()

@@ -1,6 +1,6 @@
-"""What the workflow costs beyond the work: dvc on a finished project, the start of a stage, the checks of provenance.
+"""What the workflow costs beyond the work: dvc on a finished project, the start of a stage, provenance, the report.
 
-Each group begins with its floor: the start of the same program with nothing to do.
+Floors: `dvc --version` for dvc, the import of torch for stages and the report.
 """
 
 import os
@@ -68,3 +68,11 @@ def test_hash_of_the_inputs(benchmark, tmp_path):
     """Of a training split of the default size, 205 MB; a stage hashes them beside its work."""
     (tmp_path / "train").write_bytes(os.urandom(1 << 20) * 205)
     benchmark(lambda: Origin("train", train=tmp_path / "train").made({}))
+
+
+@pytest.mark.benchmark(group="report")
+def test_report(benchmark, tmp_path):
+    """Of the committed results, lock and all."""
+    benchmark.pedantic(
+        python, ("-m", "toycrystals.cli", "report", "--out", str(tmp_path / "report.html")), rounds=3, warmup_rounds=1
+    )

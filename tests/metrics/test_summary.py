@@ -43,7 +43,7 @@ def no_bootstrap(judge):
 @pytest.fixture(scope="module")
 def floor(judge, no_bootstrap):
     held_out = judge.held_out
-    draws = [redraw(SPEC, held_out.type, held_out.factors, draw).images for draw in range(1, 13)]
+    draws = [redraw(SPEC, held_out.type, held_out.factors, draw).images for draw in range(1, 9)]
     return floors(pd.concat(draw_values(i, judge(images, no_bootstrap, answers=True).measures) for i, images in enumerate(draws)))
 
 
