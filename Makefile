@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: repro report test lint bench smoke plots-page lock clean
+.PHONY: repro report test acceptance lint bench smoke plots-page lock clean
 
 repro: $(VENV)/.installed ## the whole experiment: data, models, samples, metrics, figures
 	dvc repro
@@ -12,8 +12,13 @@ repro: $(VENV)/.installed ## the whole experiment: data, models, samples, metric
 report: $(VENV)/.installed ## all results as one page, report.html
 	toycrystals report
 
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benchmarks
+
 test: $(VENV)/.installed
-	pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benchmarks
+	$(PYTEST) -m "not acceptance"
+
+acceptance: $(VENV)/.installed ## what a user meets: stopped runs, remotes, every command that the documents show
+	$(PYTEST) -m acceptance
 
 lint: $(VENV)/.installed
 	ruff check .

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.loading import load_samples
-from stages.process import begin_worker
+from stages.process import begin_worker, workers_start
 from toycrystals.artifacts import load_tensors
 from toycrystals.config import Evaluate
 from toycrystals.dataset import DatasetSpec
@@ -63,7 +63,8 @@ def judge_all(
     judge = partial(_judge, heldout, train, features, settings)
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as executor:
         try:
-            results = executor.map(judge, sets)
+            with workers_start():
+                results = executor.map(judge, sets)
             yield from tqdm(results, label, len(sets), unit="set", disable=not sys.stderr.isatty(), leave=False)
         except BrokenProcessPool:
             raise UserError(f"{label}: a worker was killed, perhaps for want of memory; free some and run it again") from None

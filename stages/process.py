@@ -5,8 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from types import FrameType
 
@@ -35,14 +35,24 @@ def begin_process() -> None:
 
     To be called before any module is imported that takes long; a no-op in programs that are no stage.
     """
-    if "--multiprocessing-fork" in sys.orig_argv:
-        # A worker: Ctrl-C reaches it too, and is for the stage, which says what happened.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    elif sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2].startswith("stages."):
+    if sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2].startswith("stages."):
         for number in (signal.SIGINT, signal.SIGTERM):
             # A background shell makes its children deaf to Ctrl-C; they stay so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _quit)
+
+
+@contextmanager
+def workers_start() -> Iterator[None]:
+    """Processes started in this block never hear Ctrl-C: it reaches them too, and is for the stage, which says what happened.
+
+    Blocked, it waits for the stage until the block has ended; a worker has it blocked from its first moment on.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin_worker() -> None:

@@ -24,10 +24,11 @@ SHARED = ["seed", "training_seed", "data", "vae"]
 def stub_pipeline(folder: Path, finished: Path) -> None:
     """Put this script in the place of every stage of the project in `folder`; inputs, params and outputs stay as they are.
 
-    Modules are no deps here: they are nine tenths of dvc.lock, which DVC reads and writes in each stage. And `compare` depends
-    on the params that its headline follows, for what the other stubs write does not change with them.
+    Modules are no deps here: they are nine tenths of dvc.lock, which DVC reads and writes in each stage; it begins anew. And
+    `compare` depends on the params that its headline follows, for what the other stubs write does not change with them.
     """
     shutil.copy(__file__, folder / "stages/stub.py")
+    (folder / "dvc.lock").unlink()
     path = folder / "dvc.yaml"
     pipeline = yaml.safe_load(path.read_text())
     for stage in pipeline["stages"].values():

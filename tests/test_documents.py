@@ -19,6 +19,8 @@ from documents import DOCUMENTS, Command, commands
 from smoke import commit_all, dvc, set_params
 from stub import stub_pipeline
 
+pytestmark = pytest.mark.acceptance
+
 WITH_COMMANDS = [path for path in DOCUMENTS if commands(path)]
 # Carries folder and exported variables from one command to the next.
 SHELL = """

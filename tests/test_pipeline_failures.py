@@ -9,6 +9,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
+import smoke
 from smoke import dvc, set_params
 
 from toycrystals.artifacts import load_tensors, save_tensors
@@ -36,9 +37,9 @@ def copy_tensors(path, kind, change):
     return str(other)
 
 
-def run_stage(folder, *arguments, **kwargs):
+def run_stage(folder, *arguments, python=None, **kwargs):
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120, **kwargs
+        [python or smoke.PYTHON, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120, **kwargs
     )
 
 
@@ -115,7 +116,7 @@ def test_interrupted_training_writes_nothing(scratch, signal_number):
 
 def test_unconditional_pipeline_answers_no_request(scratch):
     set_params(scratch, {"vae": {"conditional": False}})
-    dvc(scratch, "repro")
+    dvc(scratch, "repro", "compare")
     metrics = json.loads((scratch / "plots/compare/metrics.json").read_text())
     row = metrics["diffusion"]
     assert {"nearest_ncc", "type_tv", "mmd2_pca", "latent_mmd2", "copy_code"} <= set(row)
@@ -130,5 +131,5 @@ def test_unconditional_pipeline_answers_no_request(scratch):
 
 def test_stage_runs_the_package_of_its_own_folder(scratch):
     (scratch / "src/toycrystals/dataset.py").write_text("raise SystemExit('code of the copy')\n")
-    done = run_stage(scratch, "stages.preview", "--out", "out", env={**os.environ, "PYTHONPATH": ""})
+    done = run_stage(scratch, "stages.preview", "--out", "out", python=sys.executable, env={**os.environ, "PYTHONPATH": ""})
     assert "code of the copy" in done.stderr

@@ -15,6 +15,8 @@ from dvc.api import artifacts_show
 from safetensors.torch import load_file
 from smoke import dvc, git, set_params
 
+pytestmark = pytest.mark.acceptance
+
 NEAR = {"mop": {"neighbours": 4}}
 MOP = "models/priors/mop.safetensors"
 FROM_STORAGE = ("--remote", "storage", "--remote-config", "url=../storage")
