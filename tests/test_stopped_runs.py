@@ -15,6 +15,8 @@ import pytest
 import yaml
 from smoke import dvc, git
 
+pytestmark = pytest.mark.acceptance
+
 DEADLINE = 300  # seconds, after which something hangs; on a busy machine dvc may take one minute to start
 LONG = ["-n", "long", "-S", "vae.epochs=100000"]
 # One stage of each kind: several outputs, training, workers of its own, a folder as output, outputs that git tracks.
@@ -31,8 +33,6 @@ KILLS = [
 # A stage that does something else where a complete output would take its place.
 AT_A_WRITE = """
 import errno, os, pathlib, signal, time
-
-pytestmark = pytest.mark.acceptance
 if os.environ.get("DVC_STAGE") == {stage!r}:
     replace = pathlib.Path.replace
     def replace_or_not(self, target):
