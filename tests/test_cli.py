@@ -135,6 +135,18 @@ def test_sample_needs_no_params_where_every_setting_is_given(home, toycrystals):
     assert error.startswith("error: params.yaml: expected")
 
 
+def test_about_a_file_of_another_kind_is_not_said_to_be_damaged(home, toycrystals):
+    (home / "notes.md").write_text("mine")
+    code, error = toycrystals("about", "notes.md")
+    assert (code, error) == (1, "error: notes.md: expected a file name that ends in .safetensors, .pt or .png\n")
+
+
+def test_a_wrong_choice_is_told_the_choices(home, toycrystals):
+    code, error = toycrystals("sample", "--prior", "none", "--type", "square", "--theta", "0", "--n", "1", "--out", "a.png")
+    assert code == 1
+    assert error == "error: Invalid value for '--prior': 'none' is not one of 'standard', 'mop', 'diffusion'. (see --help)\n"
+
+
 def test_about_a_truncated_image_is_one_line(home, toycrystals):
     matplotlib.image.imsave(home / "whole.png", torch.zeros(2, 2).numpy())
     whole = (home / "whole.png").read_bytes()

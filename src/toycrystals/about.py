@@ -14,15 +14,17 @@ from toycrystals.provenance import KEY
 def read_about(path: Path) -> dict[str, Any]:
     """The metadata of a tensor file (.safetensors), or what made the samples in a .pt dictionary or a .png grid.
 
-    Raises `UserError` if the file is missing or damaged, or says nothing.
+    Raises `UserError` if the file is missing, damaged or of another kind, or says nothing.
     """
     match path.suffix:
         case ".png":
             text = _description(path)
         case ".pt":
             text = load_pt(path).get(KEY, "")
-        case _:
+        case ".safetensors":
             return load_meta(path)
+        case _:
+            raise UserError(f"{path}: expected a file name that ends in .safetensors, .pt or .png")
     try:
         content = json.loads(text)
         return {KEY: content.get(KEY, content)}

@@ -211,7 +211,8 @@ def main() -> None:
         except typer.Abort:
             raise KeyboardInterrupt from None
         except TyperException as error:
-            raise UserError(f"{getattr(error, 'format_message', error.__str__)()} (see --help)") from None
+            message = getattr(error, "format_message", error.__str__)().replace("Value error, ", "")
+            raise UserError(f"{message} (see --help)") from None
         if code == 130:  # what Typer makes of Ctrl-C, without a word
             raise KeyboardInterrupt
         raise SystemExit(code)
