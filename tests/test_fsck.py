@@ -121,7 +121,9 @@ def test_a_damaged_object_is_named_with_its_paths_and_hashes(project, capsys, da
 def test_a_sound_copy_in_the_workspace_restores_its_object(project, capsys):
     flip(stored(project, "data/one.bin"))
     assert not fsck(project, remove=True)
-    assert "restored from data/one.bin" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "restored from data/one.bin" in out
+    assert "missing" not in out
     assert stored(project, "data/one.bin").read_bytes() == (project / "data/one.bin").read_bytes()
     assert stored(project, "data/one.bin").stat().st_mode & 0o777 == 0o444
     assert fsck(project, workspace=True)
@@ -135,7 +137,7 @@ FILE, CHILD = "data/one.bin", "data/folder/sub/second.txt"
     ("path", "link", "recovery"),
     [(FILE, "copy", "repro"), (CHILD, "hardlink", "repro"), (CHILD, "copy", "pull"), (FILE, "symlink", "pull")],
 )
-def test_damage_that_was_checked_out_is_removed_and_comes_back_sound(project, path, link, recovery):
+def test_damage_that_was_checked_out_is_removed_and_comes_back_sound(project, capsys, path, link, recovery):
     sound = workspace(project)
     dvc(project, "config", "cache.type", link)
     flip(stored(project, path))
@@ -143,7 +145,9 @@ def test_damage_that_was_checked_out_is_removed_and_comes_back_sound(project, pa
     assert workspace(project) != sound
     assert dvc(project, "status").stdout == UP_TO_DATE, "DVC sees damage by itself: this command is no longer needed"
 
+    capsys.readouterr()
     assert not fsck(project, remove=True)
+    assert "what is missing now comes back" in capsys.readouterr().out
     assert not os.path.lexists(project / path)
     assert dvc(project, "status").stdout != UP_TO_DATE
     dvc(project, recovery)

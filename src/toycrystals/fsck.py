@@ -42,7 +42,8 @@ def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
     _print_others(cache, uses, removed)
     n, size = len(cache.objects), sum(map(size_of, cache.objects.values()))
     print(f"{folder}: {n} objects, {size / 1e6:.1f} MB, {len(damages) or 'none'} damaged")
-    if damages:
+    # What was restored is no longer missing.
+    if any(not remove or not damage.path.exists() for damage in damages):
         print(_ADVICE[remove])
     return not damages and not changed
 
