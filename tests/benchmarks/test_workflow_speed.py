@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import smoke
 from closure import ROOT
 from smoke import dvc, set_params
 
@@ -38,7 +40,8 @@ def project(finished, tmp_path_factory):
 @pytest.mark.parametrize(
     "arguments", [["--version"], ["repro"], ["status"], ["exp", "show"], ["exp", "show", "--only-changed"]], ids=" ".join
 )
-def test_dvc(benchmark, project, arguments):
+def test_dvc(benchmark, project, arguments, monkeypatch):
+    monkeypatch.setattr(smoke, "PYTHON", Path(sys.executable))  # as a user starts it, imports included
     benchmark.pedantic(dvc, (project, *arguments), **ROUNDS)
 
 
