@@ -12,13 +12,13 @@ repro: $(VENV)/.installed ## the whole experiment: data, models, samples, metric
 report: $(VENV)/.installed ## all results as one page, report.html
 	toycrystals report
 
-PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benchmarks
+PYTEST := pytest -n 2 --ignore tests/benchmarks
 
 test: $(VENV)/.installed
-	$(PYTEST) -m "not acceptance"
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not acceptance"
 
 acceptance: $(VENV)/.installed ## what a user meets: stopped runs, remotes, every command that the documents show
-	$(PYTEST) -m acceptance
+	$(PYTEST) --dist load --maxschedchunk 1 -m acceptance
 
 lint: $(VENV)/.installed
 	ruff check .

@@ -162,7 +162,7 @@ def test_without_verify_a_damaged_object_is_not_noticed_but_by_fsck(copy):
     assert MOP in done.stdout + done.stderr
 
 
-def test_push_mends_a_remote_whose_objects_were_deleted_and_no_other(copy):
+def test_push_brings_an_object_that_was_deleted_and_none_that_is_damaged(copy):
     add_remote(copy)
     dvc(copy, "pull")
     storage = copy.parent / "storage"
@@ -170,8 +170,8 @@ def test_push_mends_a_remote_whose_objects_were_deleted_and_no_other(copy):
     damage(lost)
     assert "Everything is up to date." in dvc(copy, "push").stdout
     assert lost.read_bytes() == b"damaged"
-    shutil.rmtree(storage / "files")
-    dvc(copy, "push")
+    lost.unlink()
+    dvc(copy, "push", "--all-commits")
     assert lost.read_bytes() == (copy / MOP).read_bytes()
 
 
