@@ -12,7 +12,7 @@ from types import FrameType
 
 import psutil
 
-_SHELLS = ("sh", "dash", "bash", "zsh", "ksh", "fish")
+_SHELLS = ("sh", "dash", "ash", "bash", "zsh", "ksh", "csh", "tcsh", "fish")
 _INTERVAL = 0.5  # seconds
 
 
@@ -21,9 +21,13 @@ def _find_starter() -> psutil.Process | None:
 
     It is of the same process group. Whatever takes over orphans (init, a login shell) is of another.
     """
-    parent = psutil.Process().parent()
-    starter = parent.parent() if parent is not None and parent.name() in _SHELLS else parent
-    return starter if starter is not None and os.getpgid(starter.pid) == os.getpgrp() else None
+    # It may end between these questions.
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+        parent = psutil.Process().parent()
+        starter = parent.parent() if parent is not None and parent.name() in _SHELLS else parent
+        if starter is not None and os.getpgid(starter.pid) == os.getpgrp():
+            return starter
+    return None
 
 
 # Now, for it may be gone when the imports of a stage have taken their seconds.

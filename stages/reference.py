@@ -30,14 +30,14 @@ def reference(heldout: Path, vae: Path, real: Path, reconstruction: Path) -> Non
     # Of the images drawn anew: reconstructions of the held-out images would share what no label shows with them.
     again = reconstruct(model.to(device), torch.from_numpy(drawn.images), Conditions(types, labels), device)
     # A reconstruction answers to its own image, whatever the model was told.
-    about = {"conditional": True, **origin.made({}, vae_meta)}
+    about = {"conditional": True, **origin.made({}, meta, vae_meta)}
     save_tensors(reconstruction / "heldout.safetensors", "samples", {"images": again, "type": types, "labels": labels}, about)
 
     sweep = rotation_sweep(spec.variant, spec.n_types)
     turned = redraw(spec, sweep.type.numpy(), torch.cat([sweep.labels, torch.ones(len(sweep), 1)], dim=1).numpy())
     for name, samples in (("heldout", drawn), ("sweep", turned)):
         tensors = {field: torch.from_numpy(array) for field, array in vars(samples).items()}
-        about = {"conditional": True, **drawn_from.made({}, data={**meta["spec"], "md5": drawn_from.md5("heldout")})}
+        about = {"conditional": True, **drawn_from.made({}, meta)}
         save_tensors(real / f"{name}.safetensors", "samples", tensors, about)
 
 

@@ -12,10 +12,6 @@ from toycrystals import __version__
 from toycrystals.artifacts import load_meta
 from toycrystals.provenance import Origin, file_md5
 
-MODELS = ["models/vae", "models/features", "models/priors/standard", "models/priors/mop", "models/priors/diffusion"]
-SAMPLES = [f"data/samples/{name}/heldout" for name in ("real", "reconstruction", "standard", "mop", "diffusion")]
-SAMPLES += [f"data/samples/diffusion/{name}" for name in ("sweep", "draws", "swap")]
-
 
 def test_file_md5_is_the_standard_one(tmp_path):
     for content in (b"", b"crystal", bytes(range(256)) * 5000):
@@ -38,18 +34,39 @@ def test_input_that_cannot_be_read_is_an_error(tmp_path):
         Origin("step", train=tmp_path / "nothing").made({})
 
 
-@pytest.mark.parametrize("name", [*MODELS, *SAMPLES])
+VAE = {"seed", "training_seed", "vae"}
+# The sections of params that each file names.
+PARAMS = {
+    "models/vae": VAE,
+    "models/features": {"seed", "features"},
+    "models/priors/standard": VAE,
+    "models/priors/mop": {*VAE, "mop"},
+    "models/priors/diffusion": {*VAE, "diffusion"},
+    "data/heldout": {"sample"},
+    "data/samples/real/heldout": {"sample"},
+    "data/samples/reconstruction/heldout": {*VAE, "sample"},
+    "data/samples/standard/heldout": {*VAE, "sample"},
+    "data/samples/mop/heldout": {*VAE, "mop", "sample"},
+    **{f"data/samples/diffusion/{name}": {*VAE, "diffusion", "sample"} for name in ("heldout", "sweep", "draws", "swap")},
+}
+
+
+@pytest.mark.parametrize("name", PARAMS)
 def test_every_model_and_sample_says_what_made_it(finished, name):
     made = load_meta(finished / f"{name}.safetensors")["made"]
     params = YAML(typ="safe", pure=True).load(finished / "params.yaml")
+    assert set(made["params"]) == PARAMS[name]
     for section, values in made["params"].items():
-        recorded = values.items() if isinstance(values, dict) else ()
-        assert all(params[section][key] == value for key, value in recorded)
-        assert recorded or params[section] == values
-    assert made["versions"]["torch"].startswith(version("torch").split("+")[0])
-    assert made["versions"]["numpy"] == version("numpy")
+        recorded = values if isinstance(values, dict) else {"": values}
+        assert recorded
+        assert all((params[section][key] if key else params[section]) == value for key, value in recorded.items())
+    for library in ("torch", "numpy", "numba", "scipy", "scikit-learn"):
+        assert made["versions"][library].split("+")[0] == version(library).split("+")[0]
     assert made["versions"]["toycrystals"] == __version__
+    split = "test" if name in ("data/heldout", "data/samples/real/heldout") else "train"
     assert made["data"]["variant"] == params["data"]["variant"]
+    assert made["data"]["n"] == TOY["data"][f"n_{split}"]
+    assert made["data"]["md5"] == hashes(finished)[f"data/{split}.safetensors"]
 
 
 def hashes(finished):
@@ -57,11 +74,9 @@ def hashes(finished):
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
 
 
-def test_hashes_are_those_of_the_lock(finished):
+def test_hashes_of_inputs_are_those_of_the_lock(finished):
     known = hashes(finished)
     sample = load_meta(finished / "data/samples/diffusion/heldout.safetensors")["made"]
-    assert sample["data"]["md5"] == known["data/train.safetensors"]
-    assert sample["data"]["n"] == TOY["data"]["n_train"]
     assert sample["inputs"] == {
         "vae": known["models/vae.safetensors"],
         "prior": known["models/priors/diffusion.safetensors"],
@@ -71,8 +86,6 @@ def test_hashes_are_those_of_the_lock(finished):
 
 def test_sample_carries_the_params_of_its_prior_and_vae(finished):
     made = {name: load_meta(finished / f"data/samples/{name}/heldout.safetensors")["made"] for name in ("mop", "diffusion")}
-    assert set(made["diffusion"]["params"]) == {"seed", "training_seed", "vae", "diffusion", "sample"}
-    assert set(made["mop"]["params"]) == {"seed", "training_seed", "vae", "mop", "sample"}
     # Its bytes stay the same when only the number of steps changes.
     assert set(made["mop"]["params"]["sample"]) == {"draws"}
     assert made["diffusion"]["params"]["sample"]["steps"] == TOY["sample"]["steps"]

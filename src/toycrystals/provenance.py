@@ -8,6 +8,7 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ class Origin:
     def made(self, params: Mapping[str, Any], *upstream: Meta, data: Mapping[str, Any] | None = None) -> Meta:
         """`{"made": ...}`: the step, its inputs' MD5 (those of ``dvc.lock``), params, data, versions.
 
-        `params` are those that the step used; those of the files whose metadata is `upstream` come before them. `data` says what
-        the training data were; if left out, it is what the upstream files say.
+        `params` are those that the step used; those of the files whose metadata is `upstream` come before them. `data` says which
+        data a model was trained on, or references were drawn from; if left out, it is what the upstream files say.
         """
         before = [meta.get(KEY, {}) for meta in upstream]
         merged: Meta = {}
@@ -63,6 +64,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
+        **{name: version(name) for name in ("numba", "scipy", "scikit-learn")},
     }
 
 

@@ -1,7 +1,4 @@
-"""Tables as CSV files.
-
-Apart from other artifacts, for pandas takes a tenth of a stage's start, and most stages have no table.
-"""
+"""Tables as CSV files; apart from other artifacts, so that stages without a table start without pandas."""
 
 from pathlib import Path
 
