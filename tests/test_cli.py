@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import subprocess
 import sys
 
 import matplotlib.image
@@ -145,6 +146,21 @@ def test_a_wrong_choice_is_told_the_choices(home, toycrystals):
     code, error = toycrystals("sample", "--prior", "none", "--type", "square", "--theta", "0", "--n", "1", "--out", "a.png")
     assert code == 1
     assert error == "error: Invalid value for '--prior': 'none' is not one of 'standard', 'mop', 'diffusion'. (see --help)\n"
+
+
+def test_reader_that_leaves_early_is_no_mistake(home):
+    """As in `toycrystals fsck | head`."""
+    command = f"{sys.executable} -m toycrystals.cli about models/vae.safetensors | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_git_that_is_not_installed_is_one_line(home, toycrystals, monkeypatch):
+    (home / ".dvc").mkdir()
+    (home / "dvc.yaml").touch()
+    monkeypatch.setenv("PATH", str(home))
+    code, err = toycrystals("verify")
+    assert (code, err) == (1, "error: git: expected it on the PATH; install it\n")
 
 
 def test_about_a_truncated_image_is_one_line(home, toycrystals):

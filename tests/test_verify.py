@@ -242,21 +242,57 @@ def test_outside_of_a_project_is_one_line(tmp_path):
         find_root(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_interruption_ends_the_stage_and_removes_the_clone(project, temporary, number):
-    (project / "use.py").write_text("import os, time\nprint('pid', os.getpid(), flush=True)\ntime.sleep(600)\n")
-    commit_all(project, "slow")
-    command = [sys.executable, "-c", "from toycrystals.cli import main; main()", "verify"]
+def start_verify(project, temporary, *arguments):
+    """`toycrystals verify` as a process, and the first PID that a stage prints."""
+    command = [sys.executable, "-m", "toycrystals.cli", "verify", *arguments]
     env = os.environ | {"PYTHONPATH": str(SRC), "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    pid = next(int(line.split()[1]) for line in process.stdout if line.startswith("pid "))
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in err
-    assert not list(temporary.iterdir())
+    return process, next((int(line.split()[1]) for line in process.stdout if line.startswith("pid ")), None)
+
+
+def assert_gone(pid):
     for _ in range(100):
         if not Path(f"/proc/{pid}").exists():
             return
         time.sleep(0.1)
     pytest.fail("the stage still runs")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_interruption_ends_the_stage_and_removes_the_clone(project, temporary, number):
+    (project / "use.py").write_text("import os, time\nprint('pid', os.getpid(), flush=True)\ntime.sleep(600)\n")
+    commit_all(project, "slow")
+    process, pid = start_verify(project, temporary)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert not list(temporary.iterdir())
+    assert_gone(pid)
+
+
+def test_second_interruption_kills_a_stage_that_does_not_hear_the_first(project, temporary):
+    deaf = "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    (project / "use.py").write_text(deaf + "print('pid', os.getpid(), flush=True)\ntime.sleep(600)\n")
+    commit_all(project, "deaf")
+    process, pid = start_verify(project, temporary)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert not list(temporary.iterdir())
+    assert_gone(pid)
+
+
+def test_exit_code_says_whether_it_is_reproduced_and_the_clone_may_be_kept(project, temporary, tmp_path):
+    process, _ = start_verify(project, temporary, "use", "--keep", str(tmp_path / "clone"))
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (tmp_path / "clone/models/copy.bin").exists()
+    (project / "use.py").write_text((project / "use.py").read_text() + "# changed without running it\n")
+    commit_all(project, "code without results")
+    process, _ = start_verify(project, temporary)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")

@@ -1,8 +1,10 @@
-"""``toycrystals``: what is not a stage. Look at data, sample from a trained prior, exchange datasets with other programs."""
+"""``toycrystals``: what is not a stage: look at data, sample from a prior, exchange datasets, check and report results."""
 
 import json
 import math
+import os
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -197,7 +199,7 @@ def report(out: Annotated[Path, typer.Option(help="The page to write (.html)")] 
     write_report(find_root(Path.cwd()), out)
 
 
-def _new_file(out: Path, suffixes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _new_file(out: Path, suffixes: tuple[str, ...]) -> AbstractContextManager[Path]:
     if out.suffix not in suffixes:
         raise UserError(f"{out}: expected a file name that ends in {' or '.join(suffixes)}")
     return atomic(out)
@@ -208,11 +210,17 @@ def main() -> None:
     with one_line_errors():
         try:
             code = app(standalone_mode=False)
+            sys.stdout.flush()
         except typer.Abort:
             raise KeyboardInterrupt from None
         except TyperException as error:
+            # Typer lets pydantic check a choice, which begins its answer so.
             message = getattr(error, "format_message", error.__str__)().replace("Value error, ", "")
             raise UserError(f"{message} (see --help)") from None
+        except BrokenPipeError:
+            # Whoever read what is printed (`| head`) has left; Python would complain once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
         if code == 130:  # what Typer makes of Ctrl-C, without a word
             raise KeyboardInterrupt
         raise SystemExit(code)

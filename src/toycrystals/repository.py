@@ -61,10 +61,15 @@ def dvc(folder: Path, *arguments: str) -> str:
 
 
 def _run(command: tuple[str, ...], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UserError(f"{command[0]}: expected it on the PATH; install it") from None
     if done.returncode:
-        complaint = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise UserError(f"{folder}: {complaint[0] if complaint else f'{command[0]} ended with {done.returncode}'}")
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        # Warnings may stand before the complaint, and hints after it.
+        complaints = [line for line in said if line.lower().startswith(("error", "fatal"))] or said
+        raise UserError(f"{folder}: {complaints[0] if complaints else f'{command[0]} ended with {done.returncode}'}")
     return done.stdout
 
 

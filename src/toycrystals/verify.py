@@ -111,7 +111,10 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         raise
     finally:
         if not stays:
-            shutil.rmtree(folder)
+            # What was killed a moment ago may write once more meanwhile.
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(folder)
 
 
 def _reproduce(clone: Path, targets: list[str]) -> None:
@@ -139,9 +142,9 @@ def _reproduce(clone: Path, targets: list[str]) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End DVC and the stage that it runs, which would go on without it."""
+    """End DVC and the stage that it runs, which would go on without it; interrupted again, do so at once."""
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             process.wait(_PATIENCE)

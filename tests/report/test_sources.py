@@ -40,6 +40,14 @@ def test_a_clean_tree_has_a_commit_and_no_changes(clone):
     assert changed_params(clone) == {}
 
 
+def test_a_commit_without_a_message_has_no_subject(tmp_path):
+    git(tmp_path, "init", "--quiet")
+    identity = ["-c", "user.name=smoke", "-c", "user.email=smoke@localhost"]
+    git(tmp_path, *identity, "commit", "--quiet", "--allow-empty", "--allow-empty-message", "--message", "")
+    code = read_code(tmp_path)
+    assert (len(code.commit), code.subject, code.problem) == (40, "", "")
+
+
 def test_a_changed_tree_says_what_differs_and_from_what(changed):
     assert read_code(changed).changes == (" M params.yaml",)
     assert changed_params(changed) == {"vae.beta": (1e-5, 0.5)}

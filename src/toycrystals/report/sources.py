@@ -68,7 +68,7 @@ class Maker:
 def read_code(root: Path) -> Code:
     """What git says of `root`."""
     try:
-        commit, subject = git(root, "log", "-1", "--format=%H%n%s").splitlines()[:2]
+        commit, _, subject = git(root, "log", "-1", "--format=%H%n%s").strip().partition("\n")
         return Code(commit, subject, tuple(git(root, "status", "--short").splitlines()))
     except (OSError, UserError) as error:
         return Code(problem=str(error).removeprefix(f"{root}: "))
