@@ -1,6 +1,6 @@
-"""Write the templates of `dvc plots` whose panels are metrics: intervals.json, differences.json and controls.json.
+"""Write the templates of `dvc plots` that follow from others: log_curve.json from curve.json, and those whose panels are metrics.
 
-Names, units, scales and directions come from the catalogue of metrics. ``make plots-page`` runs this.
+Names, units, scales and directions of metrics come from their catalogue. ``make plots-page`` runs this.
 """
 
 import json
@@ -200,6 +200,24 @@ def _caught() -> Spec:
     }
 
 
+def log_curve() -> Spec:
+    """curve.json with a logarithmic axis: what is smoothed is the logarithm, and what has none is not drawn."""
+    curve = (HERE / "curve.json").read_text()
+    for linear, logarithmic in (
+        ('{"filter": "isValid(datum.y)"}', '{"filter": "datum.y > 0"}'),
+        ('{"calculate": "datum.y", "as": "value"}', '{"calculate": "log(datum.y)", "as": "value"}'),
+        ("? datum.smoothed :", "? exp(datum.smoothed) :"),
+    ):
+        assert linear in curve, linear
+        curve = curve.replace(linear, logarithmic)
+    template: Spec = json.loads(curve)
+    template["encoding"]["y"] |= {
+        "scale": {"type": "log", "nice": False},
+        "axis": {"tickCount": 6, "format": "~g", "gridOpacity": {"condition": {"test": "datum.label", "value": 1}, "value": 0}},
+    }
+    return template
+
+
 def _signed(metric: str) -> bool:
     return "mmd2" in metric
 
@@ -247,7 +265,12 @@ def _panel_title(label: str, arrow: str = "") -> Spec:
     return {"text": textwrap.wrap(label + arrow, 30), "fontSize": 12, "fontWeight": "normal", "anchor": "start", "offset": 6}
 
 
-TEMPLATES = {"intervals.json": intervals, "differences.json": differences, "controls.json": controls}
+TEMPLATES = {
+    "log_curve.json": log_curve,
+    "intervals.json": intervals,
+    "differences.json": differences,
+    "controls.json": controls,
+}
 
 
 def text(template: Spec) -> str:
