@@ -14,6 +14,7 @@ import torch
 from browser import launched
 from filelock import FileLock
 from smoke import TOY, commit_all, copy_project, dvc, set_params
+from stopping import processes
 from warm import warm_python
 
 # Threads that wait for each other across processes crawl.
@@ -82,6 +83,14 @@ def scratch(finished, tmp_path):
     folder = tmp_path / "scratch"
     shutil.copytree(finished, folder, symlinks=True)
     return folder
+
+
+@pytest.fixture
+def nothing_goes_on(tmp_path):
+    """A test that fails leaves nothing behind that would take a core from the others."""
+    yield
+    for process in processes(tmp_path):
+        process.kill()
 
 
 @pytest.fixture(scope="module")
