@@ -1,6 +1,8 @@
 """The README says what the committed files say."""
 
+import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +12,13 @@ from closure import ROOT, imports
 from documents import DOCUMENTS
 from readme import BEGIN, GRAPH_BEGIN, pipeline_graph, with_graph, with_results
 
+from toycrystals.lattice import TYPES
 from toycrystals.metrics.catalogue import PRIMARY
 
 PACKAGE = ROOT / "src/toycrystals"
 README = (ROOT / "README.md").read_text()
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+RESULTS = json.loads((ROOT / "plots/compare/metrics.json").read_text())
 
 
 def in_documents(pattern):
@@ -25,6 +29,58 @@ def in_documents(pattern):
 def test_results_table_is_that_of_the_committed_metrics():
     assert BEGIN in README
     assert with_results(README, pd.read_csv(ROOT / "plots/compare/table.csv")) == README
+
+
+def shown(method, metric, form, factor=1.0):
+    return format(factor * RESULTS[method][metric], form)
+
+
+def seed_row(method, label):
+    numbers = [shown(method, "matched_psnr", ".2f"), shown(method, "mmd2_pca", ".0f", 1e6)]
+    numbers += [shown(method, "theta_error_median", ".4f") + "°", shown(method, "aspect_w1", ".4f")]
+    known = "copy_code" in RESULTS[method]
+    codes = [shown(method, "latent_auc_boosted", ".3f"), shown(method, "copy_code", ".1%").replace("%", " %")] if known else "--"
+    return f"| 0 | {label} | " + " | ".join([*numbers, *codes]) + " |"
+
+
+def objective_row():
+    prior = partial(shown, "diffusion")
+    accuracy = prior("type_accuracy_merged", ".4g", 100)
+    numbers = [prior("matched_psnr", ".2f"), prior("mmd2_pca", ".0f", 1e6), f"{accuracy} %", prior("aspect_w1", ".3f")]
+    return " | ".join(["| x0 (default)", *numbers, prior("latent_auc_boosted", ".3f")]) + " |"
+
+
+def psnr_of_types(separator):
+    return separator.join(shown("diffusion", f"matched_psnr_{name}", ".1f") for name in TYPES)
+
+
+def beta_row():
+    decibels = [shown(name, "matched_psnr", ".2f") for name in ("reconstruction", "standard", "mop", "diffusion")]
+    numbers = [shown("reconstruction", "rate", ".1f"), *decibels, shown("diffusion", "latent_auc_boosted", ".3f")]
+    return f"| 1e-5 (default) | {' | '.join(numbers)} |"
+
+
+@pytest.mark.parametrize(
+    ("document", "row"),
+    [
+        ("README.md", seed_row("reconstruction", "VAE reconstruction")),
+        ("README.md", seed_row("mop", "mixture of posteriors")),
+        ("README.md", seed_row("diffusion", "latent diffusion")),
+        ("README.md", f"| x0 (default) | {psnr_of_types(' | ')} |"),
+        ("README.md", f"| {psnr_of_types(', ')} dB (perfect images"),
+        ("docs/experiments.md", objective_row()),
+        ("docs/experiments.md", beta_row()),
+    ],
+)
+def test_rows_of_the_default_run_are_those_of_the_committed_metrics(document, row):
+    assert row in (ROOT / document).read_text()
+
+
+def test_quality_against_seconds_is_that_of_the_committed_steps():
+    """plots/seconds is no stage's output, for times change: nothing else would say that it is old."""
+    steps, seconds = (pd.read_csv(ROOT / f"plots/{name}/{name}.csv") for name in ("steps", "seconds"))
+    overall = steps[steps["type"] == "all"].drop(columns="type").reset_index(drop=True)
+    pd.testing.assert_frame_equal(seconds.drop(columns="seconds"), overall)
 
 
 def test_graph_is_that_of_the_pipeline():
