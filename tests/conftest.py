@@ -98,3 +98,9 @@ def browser():
     """A headless Chromium; where there is none the test is skipped, in continuous integration it fails."""
     with launched() as chromium:
         yield chromium
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all examples of a property, to which hypothesis gives no `tmp_path` of their own."""
+    return tmp_path_factory.mktemp("examples")
