@@ -37,8 +37,8 @@ KILLS = [
     ("encode", "writes", "terminal closed", "sh"),
     ("sample@mop", "writes", "dvc killed", "sh"),
     ("sample@diffusion", "writes", "all killed", "bash"),
-    ("floor_images", "has workers", "stage killed", "sh"),
-    ("floor_images", "has workers", "stage killed", "bash"),
+    ("floor_images", "workers work", "stage killed", "sh"),
+    ("floor_images", "workers work", "stage killed", "bash"),
     ("floor_images", "has workers", "Ctrl-C", "sh"),
     ("controls", "has workers", "worker killed", "bash"),
     ("evaluate@mop", "writes", "dvc terminated", "sh"),
@@ -66,12 +66,17 @@ def has_workers(folder, stage):
     return workers(folder)
 
 
+def workers_work(folder, stage):
+    """A worker that has not yet been told by its stage what it is would end with a traceback of Python's own."""
+    return (found := workers(folder)) and all(imports(folder, worker) for worker in found)
+
+
 def imports(folder, stage):
     """For half a second of work, which is within the imports of torch."""
     return stage.cpu_times().user > 0.5
 
 
-STATES = {"writes": writes, "has workers": has_workers, "imports": imports}
+STATES = {"writes": writes, "has workers": has_workers, "workers work": workers_work, "imports": imports}
 # What is said at the end, by what was done; a stage says nothing where it was killed itself.
 SAID = {
     "Ctrl-C": "interrupted: ",
