@@ -19,7 +19,6 @@ from stages.process import begin_worker, workers_start
 from toycrystals.artifacts import load_tensors
 from toycrystals.config import Evaluate
 from toycrystals.dataset import DatasetSpec
-from toycrystals.device import available_cores
 from toycrystals.errors import UserError
 from toycrystals.metrics.features import FeatureExtractor
 from toycrystals.metrics.intervals import bootstrap_weights
@@ -53,11 +52,11 @@ def load_extractor(path: Path, spec: DatasetSpec) -> FeatureExtractor:
 def judge_all(
     label: str, sets: Sequence[Images], heldout: Path, train: Path, features: Path, settings: Evaluate
 ) -> Iterator[Measures]:
-    """The measures of each set of images, without bootstrap, in order; in as many processes as there are cores.
+    """The measures of each set of images, without bootstrap, in order; in as many processes as this one may have threads.
 
     Much of the work is of one thread, so processes of one thread each do it in two thirds of the time.
     """
-    workers = min(available_cores(), _MOST_WORKERS, len(sets))
+    workers = min(torch.get_num_threads(), _MOST_WORKERS, len(sets))
     # Before they start, so that no library takes more: a fork would inherit locks of threads that it has not.
     os.environ["OMP_NUM_THREADS"] = "1"
     judge = partial(_judge, heldout, train, features, settings)

@@ -36,7 +36,7 @@ def train_diffusion(train: Path, val: Path, model: Path, curve: Path) -> None:
 
     seed = derive_seed(params.seed, TRAINING, params.training_seed)
     seed_initialisation(seed)
-    conditional = vae["conditional"] if p.conditional == "auto" else bool(p.conditional)
+    conditional = p.sees_conditions(vae["conditional"])
     config = DiffusionConfig(
         vae["variant"], vae["n_types"], vae["latent_dim"], conditional, p.harmonics, p.width, p.blocks,
         p.schedule, p.timesteps, p.prediction, p.train_on, p.posterior_width, p.condition_dropout,

@@ -94,6 +94,10 @@ class Diffusion(Section):
     learning_rate: Positive
     precision: Precision
 
+    def sees_conditions(self, vae: bool) -> bool:
+        """Whether the prior is told the condition, `vae` being whether the VAE is."""
+        return vae if self.conditional == "auto" else bool(self.conditional)
+
 
 class Mop(Section):
     """The mixture of posteriors: an exemplar is drawn among the `neighbours` training samples nearest to the request."""
@@ -213,8 +217,8 @@ class Params(Section):
 
     @property
     def prior_is_conditional(self) -> bool:
-        """Whether the diffusion prior sees conditions: as it says, or as the VAE does."""
-        return self.vae.conditional if self.diffusion.conditional == "auto" else bool(self.diffusion.conditional)
+        """Whether the diffusion prior is told the condition."""
+        return self.diffusion.sees_conditions(self.vae.conditional)
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

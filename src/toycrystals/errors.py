@@ -15,10 +15,13 @@ class UserError(Exception):
 
 
 _OUT_OF_MEMORY = "error: out of memory; a smaller batch, dataset or number of images needs less"
-_FILE_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG),
-)
+_ELSEWHERE = "choose another file or folder"
+# What helps, by what is wrong with a file.
+_FILE_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"free space, or {_ELSEWHERE}"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), f"change its permissions, or {_ELSEWHERE}"),
+    **dict.fromkeys((errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG), _ELSEWHERE),
+}
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -48,10 +51,10 @@ def one_line_errors() -> Iterator[None]:
             raise
         _exit(_OUT_OF_MEMORY, 1)
     except OSError as error:
-        if error.errno not in _FILE_ERRORS:
+        if error.errno not in _FILE_ADVICE:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _exit(f"error: {where}{os.strerror(error.errno).lower()}; free space, or choose another file or folder", 1)
+        _exit(f"error: {where}{os.strerror(error.errno).lower()}; {_FILE_ADVICE[error.errno]}", 1)
 
 
 def _exit(message: str, code: int) -> NoReturn:

@@ -45,10 +45,11 @@ def test_dvc(benchmark, project, arguments, monkeypatch):
     benchmark.pedantic(dvc, (project, *arguments), **ROUNDS)
 
 
+STAGES = sorted(f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py") if "__main__" in path.read_text())
+
+
 @pytest.mark.benchmark(group="start of a stage")
-@pytest.mark.parametrize(
-    "module", ["torch", *sorted(f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py") if "run(" in path.read_text())]
-)
+@pytest.mark.parametrize("module", ["torch", *STAGES])
 def test_start_of_a_stage(benchmark, module):
     benchmark.pedantic(python, ("-c", f"import {module}"), **ROUNDS)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import stdtrit
 from torch import Tensor
 
 from toycrystals.metrics.catalogue import AT_FLOOR, HEADLINE, METRICS, NO_IMAGE, PRIMARY, Better
@@ -31,7 +31,7 @@ class Floor:
     def bounds(self, better: Better) -> tuple[float, float]:
         """Where one more draw lies with 95 %, by Student's prediction interval: one-sided, but where near is better."""
         level = 0.975 if better == "near" else 0.95
-        reach = float(t.ppf(level, self.n - 1)) * self.sd * math.sqrt(1.0 + 1.0 / self.n)
+        reach = float(stdtrit(self.n - 1, level)) * self.sd * math.sqrt(1.0 + 1.0 / self.n)
         return (
             -math.inf if better == "lower" else self.mean - reach,
             math.inf if better == "higher" else self.mean + reach,

@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -109,6 +108,9 @@ class FeatureExtractor:
     @classmethod
     def fit(cls, config: FeatureConfig, network: FactorNetwork, images: Tensor) -> Self:
         """Measure principal components and bandwidths on real `images` uint8 [N, 1, H, W]; `network` is trained already."""
+        # Here, for whoever only applies the features would wait for it as long as for torch.
+        from sklearn.decomposition import PCA  # noqa: PLC0415
+
         some = _unit(images[:_PCA_IMAGES]).flatten(1)
         components = min(config.components, *some.shape)
         pca = PCA(components, svd_solver="randomized", random_state=0).fit(some.numpy())
