@@ -15,6 +15,7 @@ _ADVICE = {
     False: "`toycrystals fsck --remove` takes damage out of the cache and the workspace, so that DVC makes or fetches it anew",
     True: "what is missing now comes back with `dvc pull` from a remote, or with `dvc repro`",
 }
+_COPIES = "copies that were removed come back with `dvc checkout`"
 
 
 def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
@@ -41,10 +42,13 @@ def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
         removed = remove_leftovers(cache.leftovers) if remove else []
     _print_others(cache, uses, removed)
     n, size = len(cache.objects), sum(map(size_of, cache.objects.values()))
-    print(f"{folder}: {n} objects, {size / 1e6:.1f} MB, {len(damages) or 'none'} damaged")
+    where = folder.relative_to(root) if folder.is_relative_to(root) else folder
+    print(f"{where}: {n} objects, {size / 1e6:.1f} MB, {len(damages) or 'none'} damaged")
     # What was restored is no longer missing.
     if any(not remove or not damage.path.exists() for damage in damages):
         print(_ADVICE[remove])
+    elif any(not (root / path).exists() for damage in damages for path in uses.paths.get(damage.name, ())):
+        print(_COPIES)
     return not damages and not changed
 
 

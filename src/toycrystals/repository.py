@@ -62,7 +62,9 @@ def dvc(folder: Path, *arguments: str) -> str:
 
 def _run(command: tuple[str, ...], folder: Path) -> str:
     try:
-        done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
+        # In English, for what is said is searched.
+        env = clean_environment() | {"LC_ALL": "C.UTF-8"}
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise UserError(f"{command[0]}: expected it on the PATH; install it") from None
     if done.returncode:
@@ -103,7 +105,10 @@ def paths_in_git(root: Path) -> set[str]:
 
 @contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Keep other DVC commands of the project waiting during the block. Raises `UserError` if one is at work, or may be."""
+    """Keep other DVC commands of the project waiting during the block.
+
+    Raises `UserError` if one is at work, or may be, here or in an experiment's copy of the project.
+    """
     folder = root / ".dvc" / "tmp"
     folder.mkdir(exist_ok=True)
     busy = f"{root}: another DVC command is at work here; run this one again when it has ended"
@@ -112,8 +117,10 @@ def exclusive(root: Path) -> Iterator[None]:
     except LockError:
         raise UserError(busy) from None
     try:
-        # While DVC waits for a stage it gives its lock back, and lists itself in a second file instead.
-        if any(psutil.pid_exists(pid) for pid in _listed(folder / "rwlock")):
+        # While DVC waits for a stage it gives its lock back, and lists itself in a second file instead; so does an experiment
+        # that runs in a copy of the project, with the same cache.
+        copies = [path for name in ("*", "standalone/*") for path in folder.glob(f"exps/{name}/.dvc/tmp/rwlock")]
+        if any(psutil.pid_exists(pid) for path in (folder / "rwlock", *copies) for pid in _listed(path)):
             raise UserError(busy)
         yield
     finally:

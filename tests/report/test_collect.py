@@ -35,6 +35,23 @@ def test_table_of_another_form_is_refused(tmp_path, content, message):
         collect(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("<<<<<<< HEAD", "line 3: expected a name as metric, found nothing"),
+        ("real,valid,all,much,,,,,,,", "line 3: expected a number as value, found 'much'"),
+        (",valid,all,1,,,,,,,", "line 3: expected a name as method, found nothing"),
+    ],
+)
+def test_a_line_that_is_no_result_is_named(tmp_path, line, message):
+    write_project(tmp_path)
+    path = tmp_path / "plots/compare/table.csv"
+    first, second, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([first, second, line, *rest]))
+    with pytest.raises(UserError, match=f"table.csv, {message}; delete it and run `dvc repro`"):
+        collect(tmp_path)
+
+
 def test_table_without_rows_is_refused_but_pairs_may_have_none(tmp_path):
     assert results(tmp_path / "a", pairs=[]).pairs.empty
     with pytest.raises(UserError, match=r"table.csv: expected rows"):

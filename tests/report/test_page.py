@@ -192,6 +192,15 @@ def test_a_failure_keeps_the_last_report(tmp_path, command):
     assert {path.name for path in tmp_path.iterdir()} == {"plots", "params.yaml", "dvc.yaml", ".dvc", "report.html"}
 
 
+@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD", b"half"])
+def test_a_figure_that_is_no_whole_image_is_named(tmp_path, content):
+    write_project(tmp_path)
+    path = tmp_path / "plots/figures/samples.png"
+    path.write_bytes(path.read_bytes()[:-20] if content == b"half" else content)
+    with pytest.raises(UserError, match=r"figures/samples\.png: expected a PNG image.*run `dvc repro`"):
+        render(page.collect(tmp_path), KNOWN, {"vega@5": "1"}, tmp_path)
+
+
 def test_libraries_come_from_the_page_for_dvc_plots(tmp_path):
     write_project(tmp_path)
     assert [package.rpartition("@")[0] for package in read_libraries(tmp_path)] == ["vega", "vega-lite", "vega-embed"]

@@ -16,6 +16,7 @@ from toycrystals.tables import read_csv
 
 TABLE, PAIRS, STEPS = Path("plots/compare/table.csv"), Path("plots/compare/pairs.csv"), Path("plots/steps/steps.csv")
 VAE_CURVE = Path("plots/train_vae/curve.csv")
+_NAMES, _WORDS = {"method", "metric", "type", "a", "b"}, {"verdict"}
 _PAIRS = ("metric", "a", "b", "difference", "low", "high", "p")
 _STEPS = ("type", "psnr", "low", "high", "mmd2", "mmd2_low", "mmd2_high", "steps")
 
@@ -76,13 +77,27 @@ def collect(root: Path) -> Results:
 
 
 def read_table(path: Path, columns: Collection[str], *, empty: bool = False) -> pd.DataFrame:
-    """A CSV file that has at least `columns`, and rows unless it may be `empty`. Raises `UserError` otherwise."""
+    """A CSV file that has at least `columns`, and rows unless it may be `empty`. Raises `UserError` otherwise.
+
+    Names are in every row, and what is neither a name nor a verdict is a number or nothing: a merge may have left its marks.
+    """
     table = read_csv(path)
     missing = [name for name in columns if name not in table]
     if missing:
         raise UserError(f"{path}: expected a column {missing[0]}, found {', '.join(map(str, table.columns))}; run `dvc repro`")
     if table.empty and not empty:
         raise UserError(f"{path}: expected rows, found none; delete it and run `dvc repro`")
+    for name, values in table.items():
+        if name in _NAMES:
+            wrong, expected = values.isna(), "a name"
+        elif name in _WORDS:
+            continue
+        else:
+            wrong, expected = pd.to_numeric(values, errors="coerce").isna() & values.notna(), "a number"
+        if wrong.any():
+            i = int(wrong.to_numpy().argmax())
+            found = "nothing" if pd.isna(values[i]) else repr(values[i])
+            raise UserError(f"{path}, line {i + 2}: expected {expected} as {name}, found {found}; delete it and run `dvc repro`")
     return table
 
 

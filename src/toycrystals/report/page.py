@@ -34,6 +34,7 @@ from toycrystals.report.sources import (
 
 LIBRARIES = Path(".dvc/plots/offline.html")
 _NEEDED = ("vega", "vega-lite", "vega-embed")
+_PNG_BEGIN, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,10 @@ def _text(name: str) -> str:
 
 
 def _data_uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    content = path.read_bytes()
+    if not (content.startswith(_PNG_BEGIN) and content.endswith(_PNG_END)):
+        raise UserError(f"{path}: expected a PNG image, found a part of one or something else; delete it and run `dvc repro`")
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def _outputs(outputs: Sequence[Output]) -> tables.Table:
