@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from closure import ROOT, import_closure
+from params_read import params_read
 from ruamel.yaml import YAML
 from smoke import TOY, dvc
 
@@ -37,11 +38,24 @@ def test_deps_are_the_import_closure_of_the_script(name):
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_stage_tracks_every_section_that_its_script_reads(name):
-    source = (ROOT / script(STAGES[name])).read_text()
-    read = set(re.findall(r"(?:params|load_params\(\))\.(\w+)", source))
-    tracked = {key.split(".")[0] for key in STAGES[name].get("params", [])}
-    assert read == tracked
+def test_stage_tracks_exactly_the_params_that_it_reads(name):
+    tracked, read = set(STAGES[name].get("params", [])), params_read(script(STAGES[name]))
+    assert {key.split(".")[0] if key.split(".")[0] in tracked else key for key in read} == tracked
+
+
+@pytest.mark.parametrize(
+    ("source", "read"),
+    [
+        ("params = load_params()\nf(params.vae)", {"vae"}),
+        ("f(load_params().sample.n)", {"sample.n"}),
+        ("origin, p = Origin(), params.diffusion\nf(p.width, p.model_dump())", {"diffusion.width", "diffusion.model_dump"}),
+        ("def f(settings: Evaluate, n: int): return settings.bootstrap + n.real", {"evaluate.bootstrap"}),
+        ("f(params.seed, other.width)", {"seed"}),
+    ],
+)
+def test_params_are_found_in_source(tmp_path, source, read):
+    (tmp_path / "stage.py").write_text(source)
+    assert params_read(tmp_path / "stage.py") == read
 
 
 @pytest.mark.parametrize("name", STAGES)

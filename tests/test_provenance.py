@@ -35,6 +35,7 @@ def test_input_that_cannot_be_read_is_an_error(tmp_path):
 
 
 VAE = {"seed", "training_seed", "vae"}
+DRAWN = ("heldout", "sweep", "draws", "swap")
 # The sections of params that each file names.
 PARAMS = {
     "models/vae": VAE,
@@ -43,12 +44,17 @@ PARAMS = {
     "models/priors/mop": {*VAE, "mop"},
     "models/priors/diffusion": {*VAE, "diffusion"},
     "data/heldout": {"sample"},
-    "data/samples/real/heldout": {"sample"},
+    **{f"data/samples/real/{name}": {"sample"} for name in ("heldout", "sweep")},
     "data/samples/reconstruction/heldout": {*VAE, "sample"},
-    "data/samples/standard/heldout": {*VAE, "sample"},
-    "data/samples/mop/heldout": {*VAE, "mop", "sample"},
-    **{f"data/samples/diffusion/{name}": {*VAE, "diffusion", "sample"} for name in ("heldout", "sweep", "draws", "swap")},
+    **{f"data/samples/standard/{name}": {*VAE, "sample"} for name in DRAWN},
+    **{f"data/samples/mop/{name}": {*VAE, "mop", "sample"} for name in DRAWN},
+    **{f"data/samples/diffusion/{name}": {*VAE, "diffusion", "sample"} for name in DRAWN},
 }
+
+
+def test_every_model_and_sample_is_looked_at(finished):
+    found = [path for folder in ("models", "data/samples") for path in (finished / folder).rglob("*.safetensors")]
+    assert {str(path.relative_to(finished).with_suffix("")) for path in found} == {*PARAMS} - {"data/heldout"}
 
 
 @pytest.mark.parametrize("name", PARAMS)
@@ -63,7 +69,7 @@ def test_every_model_and_sample_says_what_made_it(finished, name):
     for library in ("torch", "numpy", "numba", "scipy", "scikit-learn"):
         assert made["versions"][library].split("+")[0] == version(library).split("+")[0]
     assert made["versions"]["toycrystals"] == __version__
-    split = "test" if name in ("data/heldout", "data/samples/real/heldout") else "train"
+    split = "test" if name.startswith(("data/heldout", "data/samples/real")) else "train"
     assert made["data"]["variant"] == params["data"]["variant"]
     assert made["data"]["n"] == TOY["data"][f"n_{split}"]
     assert made["data"]["md5"] == hashes(finished)[f"data/{split}.safetensors"]
