@@ -1,8 +1,15 @@
-"""One thread a process, and one finished project at toy size for all tests that need one."""
+"""One thread a process, nothing of the user's git and DVC, and one finished project at toy size for all tests that need one."""
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+# Whatever the user has set: which repository is meant, in which language git speaks, whether it signs, or runs hooks.
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROOT", "DVC_STAGE"):
+    os.environ.pop(name, None)
+os.environ["LC_ALL"] = "C.UTF-8"
+OVERRIDES = {"commit.gpgsign": "false", "tag.gpgsign": "false", "core.hooksPath": os.devnull, "core.autocrlf": "false"}
+for number, (key, value) in enumerate(OVERRIDES.items(), int(os.environ.get("GIT_CONFIG_COUNT", "0"))):
+    os.environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value, "GIT_CONFIG_COUNT": str(number + 1)}
 
 import hashlib
 import shutil
@@ -48,15 +55,17 @@ def make_finished(folder, kept):
     """Run the pipeline in `folder`, or take its results from the last run of the same files, which is kept in `kept`."""
     set_params(copy_project(folder), TOY)
     same = kept / fingerprint(folder)
-    if same.exists():
-        shutil.rmtree(folder)
-        shutil.copytree(same, folder, symlinks=True)
-        return
-    dvc(folder, "repro")
-    commit_all(folder, "results")
-    for old in kept.iterdir():
-        shutil.rmtree(old)
-    shutil.copytree(folder, kept / "unfinished", symlinks=True).rename(same)
+    # Another session may be at the same.
+    with FileLock(kept.with_suffix(".lock")):
+        if same.exists():
+            shutil.rmtree(folder)
+            shutil.copytree(same, folder, symlinks=True)
+            return
+        dvc(folder, "repro")
+        commit_all(folder, "results")
+        for old in kept.iterdir():
+            shutil.rmtree(old)
+        shutil.copytree(folder, kept / "unfinished", symlinks=True).rename(same)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,12 @@ KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 FULL = "raise OSError(errno.ENOSPC, '', str(target))"
 
 
+def hear_signals():
+    """In a child process: hear Ctrl-C and a closed terminal, to which a background shell or nohup makes its children deaf."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def begin(folder, *arguments, python_path="", shell="/bin/sh"):
     """Start dvc as a terminal would: a process group of its own that hears Ctrl-C. What it prints is in `printed(folder)`.
 
@@ -46,7 +52,7 @@ def begin(folder, *arguments, python_path="", shell="/bin/sh"):
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=hear_signals,
         )
 
 
@@ -85,6 +91,13 @@ def processes(folder):
 
 def stage_processes(folder):
     return [process for process, line in processes(folder).items() if any(part.startswith("stages.") for part in line)]
+
+
+def has_ended(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def all_end(folder):

@@ -16,7 +16,7 @@ from toycrystals.lattice import TYPES
 from toycrystals.metrics.catalogue import PRIMARY
 
 PACKAGE = ROOT / "src/toycrystals"
-README = (ROOT / "README.md").read_text()
+README, DESIGN = ((ROOT / name).read_text() for name in ("README.md", "docs/design.md"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 RESULTS = json.loads((ROOT / "plots/compare/metrics.json").read_text())
 
@@ -111,9 +111,9 @@ def test_every_make_target_exists(target):
 
 
 def layout():
-    """The modules of the package in the order of the README's list."""
+    """The modules of the package in the order of the list in docs/design.md."""
     folder, modules = "", []
-    for line in re.search(r"^src/toycrystals/\n(.*?)^stages/", README, re.MULTILINE | re.DOTALL)[1].splitlines():
+    for line in re.search(r"^src/toycrystals/\n(.*?)^stages/", DESIGN, re.MULTILINE | re.DOTALL)[1].splitlines():
         if not line.startswith("    "):
             folder = "".join(re.findall(r"^  (\w+/)", line))
         modules += [f"{folder}{name}" for name in re.findall(r"\w+\.py", line)]

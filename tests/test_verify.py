@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from smoke import commit_all, dvc
+from stopping import has_ended, hear_signals, wait_until
 from tiny import finish_project
 
 from toycrystals.errors import UserError
@@ -144,7 +145,7 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture
-def temporary(tmp_path, monkeypatch):
+def temporary(tmp_path, monkeypatch, nothing_goes_on):
     """Where temporary clones are made."""
     folder = tmp_path / "temporary"
     folder.mkdir()
@@ -246,16 +247,14 @@ def start_verify(project, temporary, *arguments):
     """`toycrystals verify` as a process, and the first PID that a stage prints."""
     command = [sys.executable, "-m", "toycrystals.cli", "verify", *arguments]
     env = os.environ | {"PYTHONPATH": str(SRC), "TMPDIR": str(temporary)}
-    process = subprocess.Popen(command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals
+    )
     return process, next((int(line.split()[1]) for line in process.stdout if line.startswith("pid ")), None)
 
 
 def assert_gone(pid):
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists():
-            return
-        time.sleep(0.1)
-    pytest.fail("the stage still runs")
+    wait_until(lambda: has_ended(pid), lambda: "the stage still runs", seconds=10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
@@ -286,13 +285,10 @@ def test_second_interruption_kills_a_stage_that_does_not_hear_the_first(project,
     assert_gone(pid)
 
 
-def test_exit_code_says_whether_it_is_reproduced_and_the_clone_may_be_kept(project, temporary, tmp_path):
-    process, _ = start_verify(project, temporary, "use", "--keep", str(tmp_path / "clone"))
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert (tmp_path / "clone/models/copy.bin").exists()
+def test_exit_code_says_that_something_differs_and_the_clone_may_be_kept(project, temporary, tmp_path):
     (project / "use.py").write_text((project / "use.py").read_text() + "# changed without running it\n")
     commit_all(project, "code without results")
-    process, _ = start_verify(project, temporary)
+    process, _ = start_verify(project, temporary, "use", "--keep", str(tmp_path / "clone"))
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "")
+    assert set(read_lock(tmp_path / "clone/dvc.lock")) == {"make", "use"}
