@@ -13,6 +13,7 @@ for number, (key, value) in enumerate(OVERRIDES.items(), int(os.environ.get("GIT
 
 import hashlib
 import shutil
+import signal
 import sys
 
 import pytest
@@ -24,6 +25,8 @@ from smoke import TOY, commit_all, copy_project, dvc, set_params
 from stopping import processes
 from warm import warm_python
 
+# A background shell makes its children deaf to Ctrl-C, and they theirs; programs that are tested have to hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Threads that wait for each other across processes crawl.
 torch.set_num_threads(1)
 

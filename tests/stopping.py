@@ -30,10 +30,9 @@ KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 FULL = "raise OSError(errno.ENOSPC, '', str(target))"
 
 
-def hear_signals():
-    """In a child process: hear Ctrl-C and a closed terminal, to which a background shell or nohup makes its children deaf."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+def hear_hangup():
+    """In a child process: hear a closed terminal, to which nohup makes its children deaf."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def begin(folder, *arguments, python_path="", shell="/bin/sh"):
@@ -52,7 +51,7 @@ def begin(folder, *arguments, python_path="", shell="/bin/sh"):
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=hear_signals,
+            preexec_fn=hear_hangup,
         )
 
 

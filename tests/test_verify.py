@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from smoke import commit_all, dvc
-from stopping import has_ended, hear_signals, wait_until
+from stopping import has_ended, hear_hangup, wait_until
 from tiny import finish_project
 
 from toycrystals.errors import UserError
@@ -248,7 +248,7 @@ def start_verify(project, temporary, *arguments):
     command = [sys.executable, "-m", "toycrystals.cli", "verify", *arguments]
     env = os.environ | {"PYTHONPATH": str(SRC), "TMPDIR": str(temporary)}
     process = subprocess.Popen(
-        command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals
+        command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_hangup
     )
     return process, next((int(line.split()[1]) for line in process.stdout if line.startswith("pid ")), None)
 
