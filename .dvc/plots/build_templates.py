@@ -156,13 +156,15 @@ def controls() -> Spec:
     bare = {"domain": False, "ticks": False, "labelLimit": 260}
     columns = {"field": "label", "type": "nominal", "sort": list(names.values()), "title": None}
     rows = {"field": "method", "type": "nominal", "sort": None, "title": None, "axis": bare}
-    number = "abs(datum.z) > 999 ? (datum.z > 0 ? '>999' : '<-999') : format(datum.z, '.1f')"
+    # Cut and not rounded, so that what reads 3.0 has reached 3, as in controls.png.
+    cut = "(datum.z > 0 ? floor(10 * datum.z) : ceil(10 * datum.z)) / 10"
+    number = f"abs(datum.z) > 999 ? (datum.z > 0 ? '>999' : '<-999') : format({cut}, '.1f')"
     return {
         "$schema": SCHEMA,
         "data": {"values": DATA},
         "title": {
             "text": TITLE,
-            "subtitle": "Standard deviations of real draws between a control and the floor; white: not seen (below 3).",
+            "subtitle": "Standard deviations of real draws between a control and the floor, cut, not rounded; white: not seen.",
         },
         "transform": [
             {"fold": list(names), "as": ["metric", "text"]},

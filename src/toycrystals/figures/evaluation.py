@@ -130,8 +130,8 @@ def draw_controls(z: pd.DataFrame, labels: Mapping[str, str], groups: Mapping[st
         axes.set_xlim(-0.5, most - 0.5)
     note(
         figure,
-        "Standard deviations of real draws between a control and the floor, positive: caught; white: not seen (below 3); "
-        "grey: not applicable.",
+        "Standard deviations of real draws between a control and the floor, cut and not rounded; positive: caught; white: not "
+        "seen (below 3); grey: not applicable.",
     )
     return figure
 

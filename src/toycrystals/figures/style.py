@@ -171,7 +171,7 @@ def _signed_ticks(low: float, high: float, linear: float) -> list[float]:
     above, below = powers(high), powers(-low)
     if not above and not below:
         return _even_ticks(low, high, 4)
-    return [-tick for tick in reversed(below[-1:])] + [0.0] + above[:: max(1, math.ceil(len(above) / 3))]
+    return [-tick for tick in reversed(below[-1:])] + [0.0] + above[:: max(1, math.ceil(len(above) / 2))]
 
 
 def save_figure(figure: Figure, path: Path | str, description: str = "") -> None:
