@@ -160,9 +160,7 @@ def repair(damage: Damage, paths: Iterable[str], root: Path) -> list[str]:
         content = damage.actual if damage.path.exists() and copy.samefile(damage.path) else _content(copy)
         (sound if content == damage.name else bad if content == damage.actual else other).append(copy)
     if sound:
-        with atomic(damage.path) as temporary:
-            shutil.copyfile(sound[0], temporary)
-            temporary.chmod(_READ_ONLY)
+        store(sound[0], damage.path)
     else:
         damage.path.unlink(missing_ok=True)
     for copy in bad:
@@ -174,6 +172,25 @@ def repair(damage: Damage, paths: Iterable[str], root: Path) -> list[str]:
         *(f"removed {copy.relative_to(root)}" for copy in bad),
         *(f"left {copy.relative_to(root)}, which has other content" for copy in other),
     ]
+
+
+def find_whole(contents: Mapping[str, Iterable[Path]]) -> dict[str, Path]:
+    """Of objects by name, a file with the content of each, where any of its paths is one."""
+    return {
+        name: whole[0] for name, paths in contents.items() if (whole := [p for p in paths if p.is_file() and _content(p) == name])
+    }
+
+
+def object_path(folder: Path, name: str) -> Path:
+    """Where the cache at `folder` keeps an object."""
+    return folder / "files" / "md5" / name[:2] / name[2:]
+
+
+def store(source: Path, target: Path) -> None:
+    """Copy a file to be the object at `target`."""
+    with atomic(target) as temporary:
+        shutil.copyfile(source, temporary)
+        temporary.chmod(_READ_ONLY)
 
 
 def distrust(path: Path) -> None:

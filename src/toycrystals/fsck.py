@@ -7,21 +7,37 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from toycrystals.cache import Cache, Damage, Uses, distrust, find_damage, find_uses, list_cache, remove_leftovers, repair, size_of
+from toycrystals.cache import (
+    Cache,
+    Damage,
+    Uses,
+    distrust,
+    find_damage,
+    find_uses,
+    find_whole,
+    list_cache,
+    object_path,
+    remove_leftovers,
+    repair,
+    size_of,
+    store,
+)
 from toycrystals.repository import dvc, exclusive, paths_in_git, read_lock
 
 _NAMED = 5  # of many files, so many are named
 _ADVICE = {
     False: "`toycrystals fsck --remove` takes damage out of the cache and the workspace, so that DVC makes or fetches it anew",
-    True: "what is missing now comes back with `dvc pull` from a remote, or with `dvc repro`",
+    True: "what is missing now comes back with `dvc pull` from a remote, or with `dvc repro`; what no path of dvc.lock names "
+    "belongs to another commit or an experiment, and comes back so when that is checked out",
 }
 _COPIES = "copies that were removed come back with `dvc checkout`"
 
 
 def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
-    """Check the cache of the project at `root`, print what is wrong with it, and return whether nothing is.
+    """Check the cache of the project at `root`, print what is wrong with it, and return whether nothing is damaged.
 
-    `workspace` reads the workspace's files, too; `remove` takes damage away. Raises `UserError` if DVC is at work meanwhile.
+    `workspace` reads the workspace's files, too; `remove` takes damage away, and stores again what the workspace still has.
+    Raises `UserError` if DVC is at work meanwhile.
     """
     folder = Path(dvc(root, "cache", "dir").strip())
     lock = root / "dvc.lock"
@@ -39,8 +55,13 @@ def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
             print(f"not as in dvc.lock: {damage.path.relative_to(root)}: {_expected_and_found(damage, uses)}")
             if remove:
                 distrust(damage.path)
+        whole = find_whole({name: [root / path for path in paths] for name, paths in _missing(uses, cache).items()})
+        for name, path in whole.items() if remove else ():
+            store(path, object_path(folder, name))
         removed = remove_leftovers(cache.leftovers) if remove else []
-    _print_others(cache, uses, removed)
+    _print_missing([path for name, paths in _missing(uses, cache).items() if name not in whole for path in paths])
+    _print_whole([str(path.relative_to(root)) for path in whole.values()], remove)
+    _print_others(cache, removed)
     n, size = len(cache.objects), sum(map(size_of, cache.objects.values()))
     where = folder.relative_to(root) if folder.is_relative_to(root) else folder
     print(f"{where}: {n} objects, {size / 1e6:.1f} MB, {len(damages) or 'none'} damaged")
@@ -76,9 +97,25 @@ def _expected_and_found(damage: Damage, uses: Uses) -> str:
     return f"expected MD5 {damage.name.removesuffix('.dir')}{size}, found {damage.actual} of {damage.size} bytes"
 
 
-def _print_others(cache: Cache, uses: Uses, removed: list[Path]) -> None:
-    if uses.missing:
-        print(f"no damage, but not in the cache: {_some(uses.missing)}; `dvc pull` or `dvc repro` brings them")
+def _missing(uses: Uses, cache: Cache) -> dict[str, list[str]]:
+    """The paths of each object that is not in the cache and should be."""
+    paths = {name: [path for path in where if path in uses.missing] for name, where in uses.paths.items()}
+    return {name: where for name, where in paths.items() if where and name not in cache.objects}
+
+
+def _print_missing(paths: list[str]) -> None:
+    if paths:
+        print(f"no damage, but not in the cache: {_some(paths)}; `dvc pull` or `dvc repro` brings them")
+
+
+def _print_whole(paths: list[str], stored: bool) -> None:
+    if paths and stored:
+        print(f"stored in the cache again, from the workspace: {_some(paths)}")
+    elif paths:
+        print(f"not in the cache, but whole in the workspace: {_some(paths)}; `toycrystals fsck --remove` stores them again")
+
+
+def _print_others(cache: Cache, removed: list[Path]) -> None:
     if cache.leftovers:
         print(f"temporary files of commands that were stopped: {len(cache.leftovers)}, of which removed: {len(removed)}")
     if cache.others:
