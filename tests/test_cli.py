@@ -1,6 +1,7 @@
 """The command line, with untrained models: what it writes, and what it says to a mistake."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -146,6 +147,36 @@ def test_a_wrong_choice_is_told_the_choices(home, toycrystals):
     code, error = toycrystals("sample", "--prior", "none", "--type", "square", "--theta", "0", "--n", "1", "--out", "a.png")
     assert code == 1
     assert error == "error: Invalid value for '--prior': 'none' is not one of 'standard', 'mop', 'diffusion'. (see --help)\n"
+
+
+def test_an_output_of_a_stage_is_not_written_over(home, toycrystals):
+    (home / ".dvc").mkdir()
+    (home / "dvc.yaml").touch()
+    outs = [{"path": "models/vae.safetensors", "md5": "0"}, {"path": "data/samples", "md5": "0.dir"}]
+    (home / "dvc.lock").write_text(json.dumps({"stages": {"train": {"cmd": "", "outs": outs}}}))
+    before = (home / "models/vae.safetensors").read_bytes()
+    for out in ("models/vae.safetensors", "data/samples/new.safetensors"):
+        code, err = toycrystals(*SAMPLE, "--out", out)
+        assert (code, len(err.splitlines())) == (1, 1)
+        assert f"{out}: is written by the stage train" in err
+    assert (home / "models/vae.safetensors").read_bytes() == before
+    assert toycrystals(*SAMPLE, "--out", "models/mine.safetensors")[0] == 0
+
+
+@pytest.mark.parametrize("option", [("--steps", 3), ("--eta", 1), ("--guidance", 1)])
+def test_options_of_a_sampler_are_refused_for_a_prior_without_one(home, toycrystals, option):
+    code, err = toycrystals("sample", "--prior", "standard", "--type", "square", *option, "--out", "grid.png")
+    assert code == 1
+    assert err == f"error: {option[0]}: the prior standard draws its codes in one step; leave it out\n"
+    assert not (home / "grid.png").exists()
+
+
+@pytest.mark.parametrize(("path", "found"), [("nothing", "nothing"), ("nothing.png", "nothing"), ("models", "a folder")])
+def test_about_what_is_no_file_says_so(home, toycrystals, path, found):
+    assert toycrystals("about", path) == (
+        1,
+        f"error: {path}: expected a model, samples or a dataset, found {found}; check the path\n",
+    )
 
 
 def test_reader_that_leaves_early_is_no_mistake(home):

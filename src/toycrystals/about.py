@@ -16,6 +16,9 @@ def read_about(path: Path) -> dict[str, Any]:
 
     Raises `UserError` if the file is missing, damaged or of another kind, or says nothing.
     """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise UserError(f"{path}: expected a model, samples or a dataset, found {found}; check the path")
     match path.suffix:
         case ".png":
             text = _description(path)
@@ -36,8 +39,6 @@ def _description(path: Path) -> Any:
     try:
         with Image.open(path) as image:
             return image.info.get("Description", "")
-    except FileNotFoundError:
-        raise UserError(f"{path}: expected an image, found nothing; check the path") from None
     except (OSError, SyntaxError) as error:
         # What PIL says of a damaged file has no number, what the system says of one that cannot be read has.
         if getattr(error, "errno", None):

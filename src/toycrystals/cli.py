@@ -1,4 +1,4 @@
-"""``toycrystals``: what is not a stage: look at data, sample from a prior, exchange datasets, check and report results."""
+"""What is no stage: look at data, sample from a prior, exchange datasets, check and report results."""
 
 import json
 import math
@@ -32,7 +32,7 @@ from toycrystals.priors.base import SamplerSettings
 from toycrystals.priors.registry import PRIORS
 from toycrystals.provenance import KEY, Origin
 from toycrystals.report.page import write_report
-from toycrystals.repository import find_root
+from toycrystals.repository import find_root, stage_of
 from toycrystals.verify import verify as reproduces
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
@@ -79,6 +79,9 @@ def sample(
     name = str(prior.value)
     vae_path, prior_path = models / "vae.safetensors", models / "priors" / f"{name}.safetensors"
     generator = load_generator(vae_path, prior_path, name, settings, pick_device())
+    options = {"steps": steps, "eta": eta, "guidance": guidance}
+    if generator.prior.sampler is None and (useless := [option for option, value in options.items() if value is not None]):
+        raise UserError(f"--{useless[0]}: the prior {name} draws its codes in one step; leave it out")
     origin = Origin("toycrystals sample", vae=vae_path, prior=prior_path)
     given = {"type": lattice_type, "theta": theta, "spacing": spacing, "vacancy": vacancy, "jitter": jitter}
     given = {name: value for name, value in given.items() if value is not None}
@@ -202,6 +205,8 @@ def report(out: Annotated[Path, typer.Option(help="The page to write (.html)")] 
 def _new_file(out: Path, suffixes: tuple[str, ...]) -> AbstractContextManager[Path]:
     if out.suffix not in suffixes:
         raise UserError(f"{out}: expected a file name that ends in {' or '.join(suffixes)}")
+    if stage := stage_of(out):
+        raise UserError(f"{out}: is written by the stage {stage}, and goes with dvc.lock; choose another file")
     return atomic(out)
 
 

@@ -97,6 +97,18 @@ def _locked(stage: dict[str, Any]) -> LockedStage:
     )
 
 
+def stage_of(path: Path) -> str | None:
+    """The stage that has `path`, or a folder that it lies in, as an output; None if none has, or it is in no project."""
+    try:
+        root = find_root(path.parent)
+        stages = read_lock(root / "dvc.lock") if (root / "dvc.lock").exists() else {}
+    except UserError:
+        return None
+    inside = PurePosixPath(path.resolve().relative_to(root))
+    names = {str(name) for name in (inside, *inside.parents)}
+    return next((name for name, stage in stages.items() if names & {*stage.outs}), None)
+
+
 def paths_in_git(root: Path) -> set[str]:
     """Every path below `root` that git tracks, and the folders that hold them."""
     files = [PurePosixPath(name) for name in git(root, "ls-files", "-z").split("\0") if name]

@@ -13,6 +13,7 @@ from toycrystals.report.collect import Results
 from toycrystals.report.formats import MINUS, NONE, Form, form_of, p_value
 
 # Of methods that answer requests, and of methods that are told none; with a heading short enough for a column.
+_OR = " or "
 _ANSWERS = {
     "matched_psnr": "matched PSNR",
     "mmd2_pca": "MMD²",
@@ -86,6 +87,8 @@ def main_table(results: Results) -> Table:
         for name in results.methods
     ]
     notes = [_NOTES[metric] for metric in shown if metric in _NOTES]
+    if any(_OR in cell.text for cell in real):
+        notes.append(f"Two numbers with{_OR}between: the floors of codes that are judged by different posterior widths.")
     return Table("Results of every method with 95 % intervals", head, [real, *rows], quiet=1, notes=notes)
 
 
@@ -95,7 +98,7 @@ def _floor(rows: pd.DataFrame, form: Form) -> Cell:
     known = pd.DataFrame({"mean": mean, "q95": rows["q95"]}).dropna().drop_duplicates()
     if known.empty:
         return Cell(NONE)
-    means, worst = (" or ".join(map(form.number, known[column])) for column in ("mean", "q95"))
+    means, worst = (_OR.join(map(form.number, known[column])) for column in ("mean", "q95"))
     return Cell(means, (worst,))
 
 
