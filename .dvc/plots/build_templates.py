@@ -164,7 +164,7 @@ def controls() -> Spec:
         "data": {"values": DATA},
         "title": {
             "text": TITLE,
-            "subtitle": "Standard deviations of real draws between a control and the floor, cut, not rounded; white: not seen.",
+            "subtitle": "Standard deviations of real draws from the floor to a control, cut, not rounded; white: not seen (< 3).",
         },
         "transform": [
             {"fold": list(names), "as": ["metric", "text"]},

@@ -55,11 +55,12 @@ def fsck(root: Path, remove: bool = False, workspace: bool = False) -> bool:
             print(f"not as in dvc.lock: {damage.path.relative_to(root)}: {_expected_and_found(damage, uses)}")
             if remove:
                 distrust(damage.path)
-        whole = find_whole({name: [root / path for path in paths] for name, paths in _missing(uses, cache).items()})
+        missing = _missing(uses, cache)
+        whole = find_whole({name: [root / path for path in paths] for name, paths in missing.items()})
         for name, path in whole.items() if remove else ():
             store(path, object_path(folder, name))
         removed = remove_leftovers(cache.leftovers) if remove else []
-    _print_missing([path for name, paths in _missing(uses, cache).items() if name not in whole for path in paths])
+    _print_missing([path for name, paths in missing.items() if name not in whole for path in paths])
     _print_whole([str(path.relative_to(root)) for path in whole.values()], remove)
     _print_others(cache, removed)
     n, size = len(cache.objects), sum(map(size_of, cache.objects.values()))
