@@ -1,37 +1,101 @@
-"""Measure one method's images."""
+"""Measure what every prior made, put all methods side by side, and test their differences."""
 
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
-import torch
+import pandas as pd
 
-from stages.command import run
-from stages.judging import load_judge
-from toycrystals.artifacts import load_tensors, save_tensors
-from toycrystals.config import load_params
-from toycrystals.errors import UserError
-from toycrystals.metrics.comparison import to_tensors
-from toycrystals.metrics.intervals import bootstrap_weights
-from toycrystals.tables import write_csv
+from stages import GUARD
+from stages.bench import Bench
+from toycrystals.core.pool import in_processes
+from toycrystals.core.tables import read_csv, write_csv
+from toycrystals.metrics.base import Measures
+from toycrystals.metrics.comparison import compare_pairs, floors, headline, metrics_json, rows_of, tidy, z_scores
+from toycrystals.metrics.intervals import Floats
+from toycrystals.metrics.measures import MEASURES
+from toycrystals.runtime import config
+from toycrystals.runtime.files import write_json
+from toycrystals.runtime.stage import run
+
+REFERENCES = ["real", "reconstruction"]
+STEPS = ["method", "steps", "type", "psnr", "low", "high", "mmd2", "mmd2_low", "mmd2_high"]
 
 
-def evaluate(samples: Path, heldout: Path, train: Path, features: Path, out: Path) -> None:
-    """Measure images against the held-out samples whose conditions they were made for."""
-    settings = load_params().evaluate
-    generated, meta = load_tensors(samples, "samples")
-    judge = load_judge(heldout, train, features, settings)
-    held_out, images = judge.held_out, generated["images"].numpy()
-    same = len(images) == len(held_out) and all(
-        (generated[name].numpy() == getattr(held_out, name)).all() for name in ("type", "labels")
-    )
-    if images.shape != held_out.images.shape or not same:
-        raise UserError(f"{samples}: made for other conditions or sizes than those in {heldout}; run `dvc repro`")
-    weights = bootstrap_weights(held_out.type, settings.bootstrap)
-    report = judge(images, weights, answers=meta["conditional"])
-    tensors, names = to_tensors(report.measures)
-    tensors |= {"pca": torch.from_numpy(report.features["pca"]), "confusion": torch.from_numpy(report.confusion)}
-    save_tensors(out / "measures.safetensors", "measures", tensors, names)
-    write_csv(out / "images.csv", report.table)
+def evaluate(
+    heldout: Path, vae: Path, latents: Path, samples: Path, floor: Path, tables: Path, out: Path,
+    seed: int, priors: list[str], metrics: config.Metrics, evaluate: config.Evaluate,
+) -> None:  # fmt: skip
+    """Write all numbers: metrics, tables with intervals and floors, tests between methods; in `tables` a row an image."""
+    bench = Bench(heldout, vae, latents, samples, floor, metrics, evaluate.bootstrap, seed)
+    methods = [*REFERENCES, *priors]
+    image_draws = read_csv(floor / "draws.csv")
+    draws = range(1, 1 + image_draws["draw"].max())
+    ways = {name: bench.way(name) for name in priors}
+    # The longest first, so that no process is left alone with one at the end.
+    tasks: list[tuple[Any, ...]] = [
+        ("measure_encoder",),
+        *(("measure_images", name) for name in methods),
+        *(("measure_codes", name) for name in priors),
+        *(("measure_steps", path) for name in priors for path in bench.curve(name)),
+        *(("measure_redraw", way, draw) for way in dict.fromkeys(ways.values()) for draw in draws),
+    ]
+    done = dict(zip(tasks, in_processes("evaluate", partial(measure, bench), tasks), strict=True))
+
+    measures: dict[str, Measures] = {}
+    images: dict[str, pd.DataFrame] = {}
+    for name in methods:
+        measured, images[name] = done["measure_images", name]
+        measures[name] = measured | done.get(("measure_codes", name), {})
+        write_csv(tables / f"{name}.csv", images[name])
+    # What is known of the encoder's own codes stands with what the VAE makes of them.
+    measures["reconstruction"] |= done["measure_encoder",]
+    nothing = pd.DataFrame(columns=STEPS)
+    write_csv(out / "steps.csv", pd.concat([nothing, *(done[task] for task in tasks if task[0] == "measure_steps")])[STEPS])
+
+    image_floors = floors(image_draws)
+    code_floors = {
+        way: floors(pd.concat([rows_of(str(draw), done["measure_redraw", way, draw]) for draw in draws])) for way in ways.values()
+    }
+    # Those of images are of draws for the same conditions, so a method that was told none has none.
+    floors_of = {
+        name: [image_floors] * ("mse" in images[name]) + ([code_floors[ways[name]]] if name in ways else []) for name in methods
+    }
+    nowhere = image_floors[:0]
+    tables_of = [tidy(rows_of(name, measures[name]), pd.concat([nowhere, *floors_of[name]])) for name in methods]
+    table = pd.concat(tables_of, ignore_index=True)
+    of_codes = table["metric"].map(lambda name: MEASURES[name].group == "latent" or name == "copy_code")
+    widths = {name: width for name, (_, width) in ways.items()}
+    write_csv(out / "table.csv", table.assign(posterior_width=table["method"].map(widths).where(of_codes)))
+    controls = tidy(read_csv(floor / "controls.csv"), image_floors)
+    write_csv(out / "controls.csv", z_scores(pd.concat([table[table["method"].isin(REFERENCES)], controls])).reset_index())
+    errors = {name: rows["mse"].to_numpy() for name, rows in images.items() if "mse" in rows}
+    write_comparison(bench, metrics_json(table), measures, errors, out)
+
+
+def write_comparison(
+    bench: Bench, numbers: dict[str, dict[str, float]], measures: dict[str, Measures], errors: dict[str, Floats], out: Path
+) -> None:
+    """Write all `numbers` as JSON, and the tests between methods."""
+    write_json(out / "metrics.json", numbers)
+    # Real images do not change from one experiment to the next, and of N(0, I) the primary metrics say all.
+    shown = {name: values for name, values in numbers.items() if name != "real"}
+    write_json(out / "headline.json", headline(shown, set(numbers) - {*REFERENCES, "standard"}))
+    features, judge = {name: bench.features(name) for name in numbers}, bench.judge
+    write_csv(out / "pairs.csv", compare_pairs(measures, errors, features, judge.real_features, judge.features.bandwidths))
+
+
+def measure(bench: Bench, task: tuple[Any, ...]) -> Any:
+    """One task of a bench: the name of a method, and its arguments."""
+    name, *arguments = task
+    return getattr(_kept(bench), name)(*arguments)
+
+
+@cache
+def _kept(bench: Bench) -> Bench:
+    """The first bench of those that are equal, so that what it has read serves all tasks of a process."""
+    return bench
 
 
 if __name__ == "__main__":
-    run(evaluate)
+    run(evaluate, GUARD)

@@ -1,47 +1,133 @@
-"""Draw what the models make."""
+"""Draw the data, what the models make, where they fail, and every chart."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from stages.command import run
-from stages.loading import load_samples
-from toycrystals.artifacts import atomic, load_tensors
-from toycrystals.figures.curves import draw_curves
-from toycrystals.figures.images import draw_pairs, draw_samples
-from toycrystals.figures.style import method_label, save_figure
-from toycrystals.tables import read_csv
+from stages import GUARD
+from toycrystals.core.artifacts import load_meta, load_tensors
+from toycrystals.core.tables import read_csv
+from toycrystals.crystals.dataset import DatasetSpec, Samples, exact_images, load_samples, make_samples
+from toycrystals.crystals.lattice import TYPES
+from toycrystals.crystals.variants import VARIANTS
+from toycrystals.metrics.matching import psnr
+from toycrystals.models.latents import Latents, imitated
+from toycrystals.results import charts
+from toycrystals.results.catalogue import CHART
+from toycrystals.results.diagnosis import draw_confusion, draw_posterior, draw_theta_errors
+from toycrystals.results.images import Images, draw_pairs, draw_preview, draw_samples, draw_worst, worst_caption
+from toycrystals.results.style import REFERENCES, method_label, save_figure
+from toycrystals.runtime.files import atomic
+from toycrystals.runtime.stage import run
+
+_WORST = 16
 
 
-def arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of one file of samples."""
-    tensors, _ = load_tensors(path, "samples")
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def figures(heldout: Path, samples: Path, priors: str, vae_curve: Path, diffusion_curve: Path, out: Path) -> None:
-    """Draw reconstructions, samples of `priors` (NAME,NAME) beside the truth, rotation sweeps and training curves."""
-    names = priors.split(",")
-    held_out, spec = load_samples(heldout, "held-out list")
-    conditions = held_out.type, held_out.labels, spec.variant
-    truth, drawn = ("truth", held_out.images), ("truth", arrays(samples / "real" / "heldout.safetensors")["images"])
-    images = {name: arrays(samples / name / "heldout.safetensors")["images"] for name in ("reconstruction", *names)}
-    drawings = {
-        "reconstructions": draw_pairs(drawn, ("reconstruction", images.pop("reconstruction")), *conditions),
-        "samples": draw_samples(dict([truth]) | images, *conditions),
-        "curves": draw_curves(read_csv(vae_curve), read_csv(diffusion_curve)),
-    }
-    turned = arrays(samples / "real" / "sweep.safetensors")
-    for name in names:
-        sweep = arrays(samples / name / "sweep.safetensors")
-        drawings[f"sweep_{name}"] = draw_pairs(
-            ("truth", turned["images"]), (method_label(name), sweep["images"]), sweep["type"], sweep["labels"], spec.variant
-        )
-    for name, figure in drawings.items():
+def figures(
+    heldout: Path, latents: Path, samples: Path, tables: Path, evaluated: Path, vae_curve: Path, prior_curves: Path,
+    out: Path, seed: int, priors: list[str],
+) -> None:  # fmt: skip
+    """Draw images, diagnoses of `priors`, and the charts of what was measured."""
+    tensors, meta = load_tensors(heldout, "held-out list")
+    held_out, spec = load_samples(tensors, meta)
+    index = tensors["index"]
+    drawings = [
+        *of_data(spec),
+        *of_samples(held_out, spec, samples, priors),
+        *of_tables({name: read_csv(tables / f"{name}.csv") for name in (*REFERENCES, *priors)}, held_out, spec, samples),
+        ("posterior", of_codes(Latents.from_tensors(load_tensors(latents, "latents")[0])[index], samples, priors, spec, seed)),
+        *of_numbers(evaluated),
+        ("curves", of_trainings({"VAE": vae_curve, **{method_label(name): prior_curves / f"{name}.csv" for name in priors}})),
+    ]  # fmt: skip
+    for name, figure in drawings:
         with atomic(out / f"{name}.png") as temporary:
             save_figure(figure, temporary)
 
 
+def arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of one file of samples."""
+    return {name: tensor.numpy() for name, tensor in load_tensors(path, "samples")[0].items()}
+
+
+def of_data(spec: DatasetSpec) -> Iterator[tuple[str, Any]]:
+    """A few samples of every variant, made on the fly."""
+    for variant in VARIANTS:
+        made = make_samples(DatasetSpec(variant, spec.n_types, spec.image_size, spec.seed), "train", 256)
+        yield f"preview_{variant}", draw_preview(made, variant)
+
+
+def of_samples(held_out: Samples, spec: DatasetSpec, samples: Path, priors: list[str]) -> Iterator[tuple[str, Any]]:
+    """Reconstructions, samples of the priors beside the truth, and rotation sweeps."""
+    conditions = held_out.type, held_out.labels, spec.variant
+    drawn = {name: arrays(samples / name / "heldout.safetensors")["images"] for name in (*REFERENCES, *priors)}
+    yield "reconstructions", draw_pairs(("truth", drawn["real"]), ("reconstruction", drawn["reconstruction"]), *conditions)
+    yield "samples", draw_samples({"truth": held_out.images} | {name: drawn[name] for name in priors}, *conditions)
+    turned = arrays(samples / "real" / "sweep.safetensors")
+    for name in priors:
+        sweep = arrays(samples / name / "sweep.safetensors")["images"]
+        pair = ("truth", turned["images"]), (method_label(name), sweep)
+        yield f"sweep_{name}", draw_pairs(*pair, turned["type"], turned["labels"], spec.variant)
+
+
+def of_tables(tables: dict[str, pd.DataFrame], held_out: Samples, spec: DatasetSpec, samples: Path) -> Iterator[tuple[str, Any]]:
+    """Types that turn into others, angles that are missed, and the worst images of each prior."""
+    types = TYPES[: spec.n_types]
+    asked = {name: table for name, table in tables.items() if "mse" in table}
+    errors = {name: table["theta_error"].where(table["reason"] == "ok").to_numpy() for name, table in asked.items()}
+    yield "confusion", draw_confusion(asked, types)
+    yield "angles", draw_theta_errors(errors, held_out.type, types)
+    for name, table in tables.items():
+        if name not in REFERENCES:
+            yield f"worst_{name}", worst(name, arrays(samples / name / "heldout.safetensors")["images"], table)
+
+
+def worst(name: str, images: Images, table: pd.DataFrame) -> Any:
+    """The images with the largest error beside the exact crystal that was asked for.
+
+    Of an unconditional method: the least crystalline ones beside the nearest exact crystal.
+    """
+    asked = "mse" in table
+    order = np.argsort((-table["mse"] if asked else table["ncc"]).to_numpy(), kind="stable")[:_WORST]
+    columns = ("asked_spacing", "asked_theta", "matched_aspect") if asked else ("found_spacing", "found_theta", "found_aspect")
+    truth, captions = [], []
+    for _, row in table.iloc[order].iterrows():
+        kind = TYPES.index(row["asked_type" if asked else "found_type"])
+        spacing, degrees, aspect = (np.array([row[column]]) for column in columns)
+        exact = exact_images(kind, spacing, np.deg2rad(degrees), aspect, images.shape[-1])
+        truth.append((exact * 255.0 + 0.5).astype(np.uint8))
+        error = row["theta_error"] if asked and row["reason"] == "ok" else np.nan
+        quality = worst_caption(psnr(row["mse"]), error) if asked else f"correlation {row['ncc']:.3f}"
+        captions.append(f"{TYPES[kind]} {degrees[0]:.0f}°\n{quality}")
+    return draw_worst(np.stack(truth), images[order], captions, method_label(name))
+
+
+def of_codes(test: Latents, samples: Path, priors: list[str], spec: DatasetSpec, seed: int) -> Any:
+    """The codes of each prior over those that it is to imitate."""
+    codes = {}
+    for name in priors:
+        path = samples / name / "heldout.safetensors"
+        width = load_meta(path, "samples")["posterior_width"]
+        codes[name] = imitated(test, width, seed).numpy(), arrays(path)["codes"]
+    return draw_posterior(codes, test.conditions.type.numpy(), TYPES[: spec.n_types])
+
+
+def of_trainings(curves: dict[str, Path]) -> Any:
+    """The training curves by model."""
+    return charts.training({name: read_csv(path) for name, path in curves.items()})
+
+
+def of_numbers(evaluated: Path) -> Iterator[tuple[str, Any]]:
+    """The charts of the tables."""
+    table = read_csv(evaluated / "table.csv")
+    yield "metrics", charts.filled(charts.intervals([name for name in CHART if name in set(table["metric"])]), table)
+    yield "controls", charts.filled(charts.controls(), read_csv(evaluated / "controls.csv"))
+    if len(steps := read_csv(evaluated / "steps.csv")):
+        yield "steps", charts.filled(charts.steps(), steps)
+
+
 if __name__ == "__main__":
-    run(figures)
+    run(figures, GUARD)

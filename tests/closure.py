@@ -3,9 +3,32 @@
 import ast
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 ROOT = Path(__file__).parents[1]
-# Its values reach a stage as params, which DVC tracks one by one; as a dependency, every comment in it would retrain a model.
-EXEMPT = Path("src/toycrystals/config.py")
+STAGES = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+PRIORS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["priors"]
+# What computes nothing is no dependency: the room that decides no number, and (by name) what makes folders packages.
+EXEMPT = "src/toycrystals/runtime"
+SHARED = ("__init__", "base", "generator")
+
+
+def needed(stage: str) -> set[Path]:
+    """The modules that a stage imports: those of its script, and of the priors where it finds them by name."""
+    scripts = [Path("stages", stage).with_suffix(".py")]
+    closure = import_closure(scripts[0])
+    if Path("src/toycrystals/priors/base.py") in closure:
+        folder = ROOT / "src/toycrystals/priors"
+        closure |= set().union(*(import_closure(p.relative_to(ROOT)) for p in folder.glob("*.py") if p.stem not in SHARED))
+    return {path for path in closure if not path.is_relative_to(EXEMPT) and path.name != "__init__.py"}
+
+
+def code_deps(stage: str) -> list[str]:
+    """The code that a stage's deps name, files and folders; a prior's own file once for each prior that there is."""
+    folder = ROOT / "src/toycrystals/priors"
+    names = [path.stem for path in folder.glob("*.py") if path.stem not in SHARED]
+    deps = [dep for dep in STAGES[stage]["deps"] if dep.startswith(("src/", "stages/"))]
+    return [dep.replace("${item.prior}", name) for dep in deps for name in (names if "${" in dep else names[:1])]
 
 
 def import_closure(script: Path) -> set[Path]:
@@ -14,16 +37,10 @@ def import_closure(script: Path) -> set[Path]:
     pending = [script]
     while pending:
         path = pending.pop()
-        if path in found:
-            continue
-        found.add(path)
-        pending += imports(path)
-    return found - {EXEMPT}
-
-
-def imports(module: Path) -> list[Path]:
-    """The project's own modules that `module` itself imports, as paths relative to the root."""
-    return [path for name in _imported_names(ROOT / module) for path in _paths(name)]
+        if path not in found:
+            found.add(path)
+            pending += [path for name in _imported_names(ROOT / path) for path in _paths(name)]
+    return found
 
 
 def _imported_names(path: Path) -> list[str]:
@@ -39,8 +56,8 @@ def _imported_names(path: Path) -> list[str]:
 def _paths(name: str) -> list[Path]:
     """The file of a dotted name and the ``__init__`` of every package above it; nothing for other people's modules."""
     parts = name.split(".")
-    base = Path("src") if parts[0] == "toycrystals" else Path()
-    if parts[0] not in ("toycrystals", "stages"):
+    base = Path() if parts[0] == "stages" else Path("src")
+    if parts[0] not in ("toycrystals", "dvccare", "stages"):
         return []
     candidates = [base.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts) + 1)]
     candidates.append(base.joinpath(*parts).with_suffix(".py"))

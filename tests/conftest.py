@@ -47,28 +47,35 @@ def quick_start():
 
 
 def fingerprint(folder):
-    """Of every file in `folder` but git's, and of the interpreter."""
+    """Of every file in `folder` but git's, tests and documents, and of the interpreter."""
     digest = hashlib.sha256(sys.version.encode())
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts):
-        digest.update(f"{path.relative_to(folder)} {path.stat().st_size} ".encode() + path.read_bytes())
+    for path in sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+        if path.parts[0] not in (".git", "tests", "docs") and path.suffix != ".md":
+            digest.update(f"{path} {(folder / path).stat().st_size} ".encode() + (folder / path).read_bytes())
     return digest.hexdigest()
 
 
+def copy_new(source, target):
+    """Copy a file to where there is none."""
+    if not os.path.lexists(target):
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
 def make_finished(folder, kept):
-    """Run the pipeline in `folder`, or take its results from the last run of the same files, which is kept in `kept`."""
+    """Run the pipeline in `folder`, or take its results from the last run of the same code and params, kept in `kept`."""
     set_params(copy_project(folder), TOY)
     same = kept / fingerprint(folder)
     # Another session may be at the same.
     with FileLock(kept.with_suffix(".lock")):
         if same.exists():
-            shutil.rmtree(folder)
-            shutil.copytree(same, folder, symlinks=True)
-            return
-        dvc(folder, "repro")
-        commit_all(folder, "results")
-        for old in kept.iterdir():
-            shutil.rmtree(old)
-        shutil.copytree(folder, kept / "unfinished", symlinks=True).rename(same)
+            new = {"ignore": shutil.ignore_patterns(".git"), "copy_function": copy_new, "dirs_exist_ok": True}
+            shutil.copytree(same, folder, symlinks=True, **new)
+        else:
+            dvc(folder, "repro")
+            for old in kept.iterdir():
+                shutil.rmtree(old)
+            shutil.copytree(folder, kept / "unfinished", symlinks=True).rename(same)
+    commit_all(folder, "results")
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +94,12 @@ def finished(tmp_path_factory, pytestconfig):
             make_finished(folder, pytestconfig.cache.mkdir("finished"))
             done.touch()
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished_copy(finished, tmp_path_factory):
+    """The finished project again, for tests that put back what they change."""
+    return shutil.copytree(finished, tmp_path_factory.mktemp("finished") / "project", symlinks=True)
 
 
 @pytest.fixture

@@ -1,20 +1,24 @@
 """The committed params with some values changed, what is told of mistakes in them, and all of their names."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from toycrystals.config import Params, Section, parse_params
-from toycrystals.errors import UserError
+from toycrystals.runtime.config import Section, parse_params
+from toycrystals.runtime.errors import UserError
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 # Small and far from every rule, whatever the committed values are.
 PLAIN = {
+    "priors": ["standard", "mop", "diffusion"],
     "data.variant": "rot_only",
     "data.image_size": 64,
     "data.n_train": 100,
     "data.n_test": 50,
+    "data.n_heldout": 20,
     "vae.architecture": "mlp",
     "vae.conditional": True,
     "vae.epochs": 5,
@@ -25,32 +29,49 @@ PLAIN = {
     "diffusion.timesteps": 100,
     "diffusion.batch_size": 10,
     "mop.neighbours": 8,
-    "evaluate.candidates": 100,
-    "features.batch_size": 10,
-    "sample.n": 20,
+    "metrics.candidates": 100,
+    "sample.sampler": "ddim",
     "sample.steps": 10,
     "sample.curve": [1, 100],
     "sample.guidance": 1.0,
 }
 
 
+@cache
+def _committed():
+    return YAML(typ="safe", pure=True).load(COMMITTED)
+
+
 def tree(**changes):
     """The committed tree with `PLAIN` and then `changes` put in, by dotted name."""
-    content = YAML(typ="safe", pure=True).load(COMMITTED)
+    content = deepcopy(_committed())
     for name, value in (PLAIN | changes).items():
         section, _, key = name.rpartition(".")
         (content[section] if section else content)[key] = value
     return content
 
 
-def mistakes(**changes):
+def without(name, **changes):
+    """The tree that `tree` gives, but for one value or section."""
+    content = tree(**changes)
+    section, _, key = name.rpartition(".")
+    del (content[section] if section else content)[key]
+    return content
+
+
+def refused(content):
+    """The lines in which `content` is refused."""
     with pytest.raises(UserError) as info:
-        parse_params(tree(**changes), "params.yaml")
+        parse_params(content, "params.yaml")
     return str(info.value).split("\n")
 
 
+def mistakes(**changes):
+    return refused(tree(**changes))
+
+
 def fields_of(model, prefix=""):
-    """Dotted name, field and owner of every value of `model`."""
+    """Dotted name and field of every value of `model`."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from fields_of(field.annotation, f"{prefix}{name}.")
@@ -58,4 +79,7 @@ def fields_of(model, prefix=""):
             yield prefix + name, field
 
 
-FIELDS = dict(fields_of(Params))
+# With the sections of all priors.
+MODEL = type(parse_params(tree()))
+FIELDS = dict(fields_of(MODEL))
+SECTIONS = [name for name in MODEL.model_fields if name not in FIELDS]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from toycrystals.figures.style import method_label
+from toycrystals.results.style import method_label
 
 ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "plots/evaluate/table.csv"
 BEGIN, END = "<!-- results: python -m tests.readme -->\n", "<!-- end of results -->"
 GRAPH_BEGIN, GRAPH_END = "<!-- graph: python -m tests.readme -->\n", "<!-- end of graph -->"
 # Metric -> title, factor, format.
@@ -86,7 +87,7 @@ def _between(text: str, begin: str, end: str, content: str) -> str:
 def main() -> None:
     """Rewrite README.md in place."""
     path = ROOT / "README.md"
-    path.write_text(with_graph(with_results(path.read_text(), pd.read_csv(ROOT / "plots/compare/table.csv")), pipeline_graph()))
+    path.write_text(with_graph(with_results(path.read_text(), pd.read_csv(TABLE)), pipeline_graph()))
 
 
 if __name__ == "__main__":

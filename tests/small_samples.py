@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from toycrystals.dataset import DatasetSpec
+from toycrystals.crystals.dataset import DatasetSpec
 
 FULL = DatasetSpec("full", 4, 64, 0)
 SMALL = DatasetSpec("full", 4, 16, 0)

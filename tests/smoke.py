@@ -15,12 +15,13 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 PYTHON = Path(sys.executable)  # what dvc and the stages run with
 TOY = {
-    "data": {"image_size": 32, "n_train": 1500, "n_val": 128, "n_test": 256},
+    "data": {"image_size": 32, "n_train": 1500, "n_val": 128, "n_test": 256, "n_heldout": 128},
     "vae": {"harmonics": 8, "latent_dim": 8, "width": 128, "epochs": 2, "batch_size": 64},
     "diffusion": {"harmonics": 8, "width": 32, "blocks": 1, "epochs": 2, "batch_size": 64},
-    "sample": {"n": 128, "draws": 2, "steps": 5, "curve": [1, 5]},
-    "features": {"components": 16, "width": 16, "epochs": 1, "batch_size": 64},
-    "evaluate": {"theta_step": 2.0, "aspect_step": 0.05, "bootstrap": 100, "floor_draws": 2},
+    "sample": {"steps": 5, "curve": [1, 5]},
+    "metrics": {"theta_step": 2.0, "aspect_step": 0.05, "components": 16},
+    "floor": {"draws": 2},
+    "evaluate": {"bootstrap": 100},
 }
 
 

@@ -16,7 +16,7 @@ DEADLINE = 300  # seconds, after which something hangs; on a busy machine dvc ma
 LONG = ["-n", "long", "-S", "vae.epochs=100000"]
 # A stage that does something else where a complete output would take its place.
 AT_A_WRITE = """
-import errno, os, pathlib, signal, time
+import os, pathlib, signal, time
 if os.environ.get("DVC_STAGE") == {stage!r}:
     replace = pathlib.Path.replace
     def replace_or_not(self, target):
@@ -27,7 +27,6 @@ if os.environ.get("DVC_STAGE") == {stage!r}:
 """
 WAIT = "time.sleep(600)"
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
-FULL = "raise OSError(errno.ENOSPC, '', str(target))"
 
 
 def hear_hangup():

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from toycrystals.config import load_params
-from toycrystals.errors import one_line_errors
+from toycrystals.runtime.config import load_params
+from toycrystals.runtime.errors import one_line_errors
 
 CALL = "python -m stages.stub"
-HEADLINE = "plots/compare/headline.json"
+HEADLINE = "plots/evaluate/headline.json"
 # What the results of all methods depend on; a prior's depend on the section of its name too.
 SHARED = ["seed", "training_seed", "data", "vae"]
 
@@ -24,8 +24,8 @@ SHARED = ["seed", "training_seed", "data", "vae"]
 def stub_pipeline(folder: Path, finished: Path) -> None:
     """Put this script in the place of every stage of the project in `folder`; inputs, params and outputs stay as they are.
 
-    Modules are no deps here: they are nine tenths of dvc.lock, which DVC reads and writes in each stage; it begins anew. And
-    `compare` depends on the params that its headline follows, for what the other stubs write does not change with them.
+    Code, which decides nothing here, is no dependency, and dvc.lock begins anew. `evaluate` depends on the params that its
+    headline follows, for what the other stubs write does not change with them.
     """
     shutil.copy(__file__, folder / "stages/stub.py")
     (folder / "dvc.lock").unlink()
@@ -35,7 +35,7 @@ def stub_pipeline(folder: Path, finished: Path) -> None:
         entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         outputs = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
         stage["cmd"] = " ".join([CALL, str(finished), *outputs])
-        stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.endswith(".py")]
+        stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(("src/", "stages/"))]
         if HEADLINE in outputs:
             stage["params"] = sorted({*stage.get("params", []), *SHARED, "diffusion", "mop"})
     path.write_text(yaml.safe_dump(pipeline, sort_keys=False))

@@ -6,22 +6,20 @@ import shutil
 import subprocess
 import sys
 
-import matplotlib.image
 import pytest
+import smoke
 import torch
 from closure import ROOT
+from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
-from toycrystals.about import read_about
-from toycrystals.artifacts import fingerprint, load_tensors, save_pt, save_tensors
-from toycrystals.cli import main
-from toycrystals.dataset import DatasetSpec, make_samples, to_pt_dict
-from toycrystals.latents import LatentScaling
-from toycrystals.priors.base import SamplerSettings
-from toycrystals.priors.diffusion import DiffusionConfig, DiffusionPrior
-from toycrystals.priors.standard import StandardNormal
-from toycrystals.vae import VAE, VAEConfig
+from toycrystals.cli import main, read_about
+from toycrystals.core.artifacts import fingerprint, load_tensors, save_pt, save_tensors
+from toycrystals.crystals.dataset import DatasetSpec, make_samples, to_pt_dict
+from toycrystals.models.vae import VAE, VAEConfig
+from toycrystals.priors.base import CodeSpace, find_prior
+from toycrystals.runtime.config import load_params
 
 
 def save_models(folder, variant="rot_only", n_types=4, conditional=True):
@@ -29,11 +27,11 @@ def save_models(folder, variant="rot_only", n_types=4, conditional=True):
     vae = VAE(VAEConfig(variant, n_types, 16, "mlp", conditional, 4, 3, 32))
     tensors, meta = vae.tensors_and_meta()
     save_tensors(folder / "vae.safetensors", "VAE", tensors, meta)
-    config = DiffusionConfig(variant, n_types, 3, conditional, 4, 16, 1, "cosine", 100, "x0", "means", 0.1)
-    diffusion = DiffusionPrior(config, LatentScaling(3), SamplerSettings(2, 0.0, 1.0))
-    for name, prior in (("standard", StandardNormal(3)), ("diffusion", diffusion)):
-        weights, about = prior.tensors_and_meta()
-        save_tensors(folder / f"priors/{name}.safetensors", f"{name} prior", weights, {**about, "vae": fingerprint(tensors)})
+    params, space = load_params(ROOT / "params.yaml"), CodeSpace(variant, n_types, 3, conditional)
+    for name, small in (("standard", {}), ("diffusion", {"harmonics": 4, "width": 16, "blocks": 1, "timesteps": 100})):
+        prior = find_prior(name).Prior(params.of_prior(name).model_copy(update=small), space)
+        meta = {**prior.meta(), "vae": fingerprint(tensors)}
+        save_tensors(folder / f"priors/{name}.safetensors", f"{name} prior", prior.tensors(), meta)
 
 
 @pytest.fixture
@@ -63,8 +61,8 @@ SAMPLE = ["sample", "--prior", "diffusion", "--type", "honeycomb", "--theta", 15
 
 def test_sample_writes_a_grid(home, toycrystals):
     assert toycrystals(*SAMPLE, "--n", 6, "--out", "grid.png")[0] == 0
-    height, width, _ = matplotlib.image.imread(home / "grid.png").shape
-    assert (height, width) == (2 * (2 * 20 + 4), 2 * (3 * 20 + 4))
+    with Image.open(home / "grid.png") as grid:
+        assert (grid.width, grid.height) == (2 * (3 * 20 + 4), 2 * (2 * 20 + 4))
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
@@ -96,6 +94,7 @@ def test_every_file_of_samples_says_what_made_it(home, toycrystals, suffix):
         "seed": 7,
         "type": "honeycomb",
         "theta": 15.0,
+        "sampler": "ddim",
         "steps": 25,
         "eta": 0.0,
         "guidance": 1.0,
@@ -118,7 +117,7 @@ def test_about_prints_what_a_file_says(home, toycrystals):
     "name", ["plain.png", "broken.png", "plain.pt", "plain.safetensors", "nothing.png", "nothing.safetensors"]
 )
 def test_about_a_file_that_says_nothing_is_one_line(home, toycrystals, name):
-    matplotlib.image.imsave(home / "plain.png", torch.zeros(2, 2).numpy())
+    Image.new("L", (2, 2)).save(home / "plain.png")
     (home / "broken.png").write_bytes(b"no image")
     save_pt(home / "plain.pt", {"x": torch.zeros(1)})
     save_file({"x": torch.zeros(1)}, home / "plain.safetensors")
@@ -130,7 +129,7 @@ def test_about_a_file_that_says_nothing_is_one_line(home, toycrystals, name):
 
 def test_sample_needs_no_params_where_every_setting_is_given(home, toycrystals):
     (home / "params.yaml").unlink()
-    settings = ["--steps", 2, "--eta", 0, "--guidance", 1]
+    settings = ["--sampler", "ddim", "--steps", 2, "--eta", 0, "--guidance", 1]
     assert toycrystals(*SAMPLE, *settings, "--n", 1, "--out", "a.png")[0] == 0
     code, error = toycrystals(*SAMPLE, *settings[:-2], "--n", 1, "--out", "b.png")
     assert code == 1
@@ -146,7 +145,7 @@ def test_about_a_file_of_another_kind_is_not_said_to_be_damaged(home, toycrystal
 def test_a_wrong_choice_is_told_the_choices(home, toycrystals):
     code, error = toycrystals("sample", "--prior", "none", "--type", "square", "--theta", "0", "--n", "1", "--out", "a.png")
     assert code == 1
-    assert error == "error: Invalid value for '--prior': 'none' is not one of 'standard', 'mop', 'diffusion'. (see --help)\n"
+    assert error == "error: Invalid value for '--prior': 'none' is not one of 'diffusion', 'mop', 'standard'. (see --help)\n"
 
 
 def test_an_output_of_a_stage_is_not_written_over(home, toycrystals):
@@ -163,7 +162,7 @@ def test_an_output_of_a_stage_is_not_written_over(home, toycrystals):
     assert toycrystals(*SAMPLE, "--out", "models/mine.safetensors")[0] == 0
 
 
-@pytest.mark.parametrize("option", [("--steps", 3), ("--eta", 1), ("--guidance", 1)])
+@pytest.mark.parametrize("option", [("--sampler", "ddim"), ("--steps", 3), ("--eta", 1), ("--guidance", 1)])
 def test_options_of_a_sampler_are_refused_for_a_prior_without_one(home, toycrystals, option):
     code, err = toycrystals("sample", "--prior", "standard", "--type", "square", *option, "--out", "grid.png")
     assert code == 1
@@ -181,7 +180,7 @@ def test_about_what_is_no_file_says_so(home, toycrystals, path, found):
 
 def test_reader_that_leaves_early_is_no_mistake(home):
     """As in `toycrystals fsck | head`."""
-    command = f"{sys.executable} -m toycrystals.cli about models/vae.safetensors | true; exit ${{PIPESTATUS[0]}}"
+    command = f"{smoke.PYTHON} -m toycrystals.cli about models/vae.safetensors | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
 
@@ -195,7 +194,7 @@ def test_git_that_is_not_installed_is_one_line(home, toycrystals, monkeypatch):
 
 
 def test_about_a_truncated_image_is_one_line(home, toycrystals):
-    matplotlib.image.imsave(home / "whole.png", torch.zeros(2, 2).numpy())
+    Image.new("L", (2, 2)).save(home / "whole.png")
     whole = (home / "whole.png").read_bytes()
     for length in (0, 4, 8, 20, 33, 40, 50):
         (home / "part.png").write_bytes(whole[:length])
@@ -219,9 +218,13 @@ def test_angle_is_read_modulo_the_symmetry(home, toycrystals):
         ([*SAMPLE[:-1], 75, "--out", "a.png"], ["theta = 75 degrees", "0 to 60"]),
         ([*SAMPLE, "--out", "a.jpeg"], ["a.jpeg", ".png"]),
         ([*SAMPLE, "--n", 0, "--out", "a.png"], ["--n"]),
+        ([*SAMPLE, "--guidance", "inf", "--out", "a.png"], ["--guidance", "inf", "finite"]),
+        ([*SAMPLE, "--eta", "nan", "--out", "a.png"], ["--eta"]),
+        ([*SAMPLE, "--sampler", "euler", "--out", "a.png"], ["sampler", "euler", "ddim"]),
         ([*SAMPLE], ["--out"]),
         ([*SAMPLE, "--models", "nowhere", "--out", "a.png"], ["nowhere", "dvc repro"]),
         (["sample", "--prior", "oracle"], ["--prior", "oracle"]),
+        (["sample", "--out", "a.png"], ["--prior", "mop", "diffusion"]),
         (["preview", "--variant", "half", "--out", "a.png"], ["--variant", "half"]),
         (["import", "nothing.pt", "a.safetensors"], ["nothing.pt"]),
         (["paint"], ["paint"]),
@@ -287,3 +290,30 @@ def test_import_and_export_are_inverse(home, toycrystals):
     again = torch.load(home / "again.pt", weights_only=True)
     assert set(again) == set(original)
     assert all(again[name].equal(original[name]) for name in original)
+
+
+CARE = {
+    "check_cache": (["fsck", "--remove"], (True,)),
+    "reproduces": (["verify", "encode"], (["encode"], None)),
+}
+
+
+@pytest.mark.parametrize("function", CARE)
+@pytest.mark.parametrize("good", [True, False])
+def test_exit_code_says_what_was_found_in_the_project_around(home, toycrystals, monkeypatch, function, good):
+    arguments, handed_on = CARE[function]
+    (home / ".dvc").mkdir()
+    (home / "dvc.yaml").touch()
+    monkeypatch.chdir(home / "models")
+    calls = []
+    monkeypatch.setattr(f"toycrystals.cli.{function}", lambda *given: calls.append(given) or good)
+    assert toycrystals(*arguments) == (0 if good else 1, "")
+    assert calls == [(home, *handed_on)]
+
+
+def test_what_git_says_of_a_project_that_is_none_is_one_line(home, toycrystals):
+    (home / ".dvc").mkdir()
+    (home / "dvc.yaml").touch()
+    code, error = toycrystals("verify")
+    assert (code, len(error.splitlines())) == (1, 1)
+    assert error.startswith("error: ")

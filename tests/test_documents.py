@@ -60,7 +60,7 @@ def activated(project):
     wrappers = {
         "python": f'PYTHONPATH={source} exec {python} "$@"',
         "dvc": f'exec {python} -m dvc "$@"',
-        "toycrystals": f'PYTHONPATH={source} exec {shlex.quote(sys.executable)} -m toycrystals.cli "$@"',
+        "toycrystals": f'PYTHONPATH={source} exec {python} -m toycrystals.cli "$@"',
         # The environment is there: make must not install into it.
         "make": f'exec {shlex.quote(str(shutil.which("make")))} -o .venv/.installed "$@"',
     }
@@ -114,7 +114,7 @@ def test_every_command_runs_and_prints_what_is_shown(shell, document):
 
 
 def test_documents_with_commands_are_those_that_show_work():
-    assert {path.name for path in WITH_COMMANDS} == {"README.md", "experiments.md", "sharing.md"}
+    assert {path.name for path in WITH_COMMANDS} == {"README.md", "data.md", "experiments.md", "reproduction.md", "sharing.md"}
 
 
 SHOWN = """\

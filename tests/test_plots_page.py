@@ -28,9 +28,13 @@ build_page, build_templates = load("build_page"), load("build_templates")
 
 
 @pytest.mark.parametrize("name", build_templates.TEMPLATES)
-def test_templates_are_what_the_catalogue_gives(name):
+def test_templates_are_the_charts_of_the_results(name):
     """Else: make plots-page."""
     assert (FOLDER / name).read_text() == build_templates.text(build_templates.TEMPLATES[name]())
+
+
+def test_there_is_no_other_template():
+    assert {path.name for path in FOLDER.glob("*.json")} - {"package.json", "package-lock.json"} == set(build_templates.TEMPLATES)
 
 
 def test_page_is_its_source_around_the_pinned_scripts():

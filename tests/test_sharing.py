@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import smoke
 import yaml
 from bucket import BUCKET, bucket_server
 from closure import ROOT
@@ -17,7 +18,6 @@ from smoke import dvc, git, set_params
 
 pytestmark = pytest.mark.acceptance
 
-NEAR = {"mop": {"neighbours": 4}}
 MOP = "models/priors/mop.safetensors"
 FROM_STORAGE = ("--remote", "storage", "--remote-config", "url=../storage")
 
@@ -73,7 +73,7 @@ def work(finished, tmp_path_factory):
     git(project, "tag", "vae@v1.0.0")
     git(project, "push", "--quiet", "team", "main", "--tags")
     # One stage is enough: its output is in DVC's cache, so it must travel through the DVC remote.
-    dvc(project, "exp", "run", "--temp", "-n", "near", "-S", "mop.neighbours=4", "--single-item", "fit_prior@mop")
+    dvc(project, "exp", "run", "--temp", "-n", "near", "-S", "mop.neighbours=4", "--single-item", "train_prior@mop")
     dvc(project, "exp", "push", "team", "near")
     return work
 
@@ -123,8 +123,8 @@ def test_pull_of_an_output_or_a_stage_brings_no_more(copy, finished):
     add_remote(copy)
     dvc(copy, "pull", "models/vae.safetensors")
     assert present(copy) == {"models/vae.safetensors"}
-    dvc(copy, "pull", "sample@diffusion")
-    samples = {path for path in present(finished) if path.startswith("data/samples/diffusion/")}
+    dvc(copy, "pull", "sample")
+    samples = {path for path in present(finished) if path.startswith("data/samples/")}
     assert present(copy) == {"models/vae.safetensors", *samples}
     assert "'models' does not exist as an output" in dvc(copy, "pull", "models", check=False).stderr
 
@@ -144,7 +144,7 @@ def test_what_a_remote_has_lost_is_named_and_made_again(copy, harm):
     assert re.search(rf"Checkout failed for following targets:\n{MOP}\n", done.stderr)
     assert not (copy / MOP).exists()
     dvc(copy, "pull", "--allow-missing")
-    assert running(dvc(copy, "repro")) == ["fit_prior@mop"]
+    assert running(dvc(copy, "repro")) == ["train_prior@mop"]
     assert git(copy, "status", "--porcelain") == ""
 
 
@@ -155,8 +155,8 @@ def test_without_verify_a_damaged_object_is_not_noticed_but_by_fsck(copy):
     dvc(copy, "pull")
     assert (copy / MOP).read_bytes() == b"damaged"
     assert "up to date" in dvc(copy, "status").stdout
-    fsck = [sys.executable, "-c", "from toycrystals.cli import main; main()", "fsck"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    fsck = [smoke.PYTHON, "-m", "toycrystals.cli", "fsck"]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(fsck, cwd=copy, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert MOP in done.stdout + done.stderr
@@ -188,23 +188,25 @@ def test_an_experiment_travels_through_git_and_the_remote(work, copy):
     assert float(near["psnr.mop"]) > 0
     dvc(copy, "exp", "apply", "near")
     assert (copy / MOP).read_bytes() != before
-    assert running(dvc(copy, "repro", "--single-item", "fit_prior@mop")) == []
-    assert git(copy, "diff", "--name-only").split() == ["dvc.lock", "params.yaml"]
+    assert running(dvc(copy, "repro", "--single-item", "train_prior@mop")) == []
+    changed = ["dvc.lock", "params.yaml", "plots/train_prior/mop.csv"]
+    assert git(copy, "diff", "--name-only").split() == changed
     dvc(copy, "exp", "branch", "near", "kept")
-    assert git(copy, "diff", "--name-only", "main", "kept").split() == ["dvc.lock", "params.yaml"]
+    assert git(copy, "diff", "--name-only", "main", "kept").split() == changed
 
 
 def test_a_run_is_taken_over_from_the_run_cache(copy, tmp_path):
     other = clone(copy, tmp_path / "other")
     for folder in (copy, other):
         add_remote(folder)
-        set_params(folder, NEAR)
-    dvc(copy, "repro", "--pull", "--single-item", "fit_prior@mop")
+        set_params(folder, {"sample": {"steps": 3}})
+    dvc(copy, "repro", "--pull", "sample")
     dvc(copy, "push", "--run-cache")
-    dvc(other, "fetch", "--run-cache", "hold_out")
-    done = dvc(other, "repro", "--pull", "--single-item", "fit_prior@mop")
-    assert "Stage 'fit_prior@mop' is cached - skipping run" in done.stdout
-    assert (other / MOP).read_bytes() == (copy / MOP).read_bytes()
+    dvc(other, "fetch", "--run-cache", "generate")
+    done = dvc(other, "repro", "--pull", "sample")
+    assert "Stage 'sample' is cached - skipping run" in done.stdout
+    made, taken = ((folder / "data/samples/diffusion/heldout.safetensors").read_bytes() for folder in (copy, other))
+    assert made == taken
 
 
 def test_artifacts_are_the_models(finished):
@@ -240,12 +242,9 @@ def test_the_example_samples_what_the_project_samples(work):
     )
     elsewhere = work / "example"
     elsewhere.mkdir()
-    for name, text in (("fetched", code), ("local", local)):
-        save = (
-            f"\nfrom safetensors.torch import save_file\nsave_file({{'images': images, 'codes': codes}}, '{name}.safetensors')\n"
-        )
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        subprocess.run([sys.executable, "-c", text + save], cwd=elsewhere, env=env, check=True)
+    save = "\nfrom safetensors.torch import save_file\nsave_file({{'images': images, 'codes': codes}}, '{}.safetensors')\n"
+    both = code + save.format("fetched") + local + save.format("local")
+    subprocess.run([sys.executable, "-c", both], cwd=elsewhere, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, check=True)
     fetched, local = load_file(elsewhere / "fetched.safetensors"), load_file(elsewhere / "local.safetensors")
     assert fetched["images"].shape == (36, 1, 32, 32)
     assert len(fetched["images"].flatten(1).unique(dim=0)) == 36

@@ -62,7 +62,7 @@ def test_experiment_killed_in_a_folder_of_its_own_leaves_the_workspace_alone(scr
     for folder in (scratch / ".dvc/tmp/exps/standalone").glob("tmp*"):
         shutil.rmtree(folder)
     assert "Running" not in dvc(scratch, "exp", "show", "--md").stdout
-    dvc(scratch, "exp", "run", "--temp", "-n", "long", "-S", "mop.neighbours=4", "fit_prior@mop")
+    dvc(scratch, "exp", "run", "--temp", "-n", "long", "-S", "mop.neighbours=4", "train_prior@mop")
     assert "long" in dvc(scratch, "exp", "list").stdout
 
 
@@ -84,8 +84,8 @@ def test_interrupting_run_all_ends_the_following_and_not_the_experiments(scratch
     all_end(scratch)
 
 
-def test_queued_experiment_is_ended_or_taken_off_and_another_runs(scratch):
-    """Ended by `dvc queue kill`; after its worker was killed, taken off by the same."""
+def test_queued_experiment_is_taken_off_and_another_is_ended(scratch):
+    """Taken off by `dvc queue kill` after its worker was killed; by the same, the one that runs next is ended."""
     status = partial(queue_status, scratch)
 
     def run_long():
@@ -93,12 +93,6 @@ def test_queued_experiment_is_ended_or_taken_off_and_another_runs(scratch):
         assert begin(scratch, "queue", "start").wait(DEADLINE) == 0
         wait_until(lambda: stage_processes(scratch), status)
 
-    run_long()
-    dvc(scratch, "queue", "kill", "long")
-    wait_until(lambda: re.search(r"long .* Failed", status()) and not stage_processes(scratch), status)
-    dvc(scratch, "queue", "remove", "--failed")
-    dvc(scratch, "queue", "stop", "--kill")
-    all_end(scratch)
     run_long()
     for process in processes(scratch):
         process.kill()
@@ -113,8 +107,8 @@ def test_queued_experiment_is_ended_or_taken_off_and_another_runs(scratch):
     wait_until(taken_off, status)
     dvc(scratch, "queue", "remove", "--failed")
     assert "No experiment tasks" in status()
-    dvc(scratch, "exp", "run", "--queue", "-n", "short", "-S", "mop.neighbours=4", "fit_prior@mop")
-    assert begin(scratch, "queue", "start").wait(DEADLINE) == 0
-    wait_until(lambda: "Success" in status(), status)
+    run_long()
+    dvc(scratch, "queue", "kill", "long")
+    wait_until(lambda: re.search(r"long .* Failed", status()) and not stage_processes(scratch), status)
     dvc(scratch, "queue", "stop", "--kill")
     all_end(scratch)

@@ -4,107 +4,133 @@ import json
 import math
 import os
 import sys
-from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from PIL import Image
 from ruamel.yaml import YAML
 from tqdm import tqdm
 from typer.exceptions import TyperException
 
-from toycrystals.about import read_about
-from toycrystals.artifacts import atomic, load_pt, load_tensors, save_pt, save_tensors
-from toycrystals.conditioning import Conditions
-from toycrystals.config import load_params
-from toycrystals.dataset import LABELS, VARIANTS, DatasetSpec, Samples, VariantName, from_pt_dict, make_samples, to_pt_dict
-from toycrystals.device import pick_device
-from toycrystals.errors import UserError, one_line_errors
-from toycrystals.figures.images import draw_preview, draw_square_grid
-from toycrystals.figures.style import save_figure
-from toycrystals.fsck import fsck as check_cache
-from toycrystals.generation import CrystalGenerator, load_generator
-from toycrystals.lattice import TYPES
-from toycrystals.priors.base import SamplerSettings
-from toycrystals.priors.registry import PRIORS
-from toycrystals.provenance import KEY, Origin
+from dvccare.fsck import fsck as check_cache
+from dvccare.repository import find_root, stage_of
+from dvccare.verify import verify as reproduces
+from toycrystals.core.artifacts import load_meta, load_pt, load_tensors, save_pt, save_tensors
+from toycrystals.core.device import pick_device
+from toycrystals.core.provenance import KEY, Origin
+from toycrystals.crystals.conditions import Conditions
+from toycrystals.crystals.dataset import DatasetSpec, from_pt_dict, load_samples, make_samples, to_pt_dict
+from toycrystals.crystals.lattice import TYPES
+from toycrystals.crystals.variants import LABELS, VARIANTS
+from toycrystals.diffusion.sampler import SamplerSettings
+from toycrystals.priors.generator import CrystalGenerator, load_generator
 from toycrystals.report.page import write_report
-from toycrystals.repository import find_root, stage_of
-from toycrystals.verify import verify as reproduces
+from toycrystals.results.images import draw_preview, save_sheet
+from toycrystals.results.style import save_figure
+from toycrystals.runtime.config import load_params, prior_names
+from toycrystals.runtime.errors import UserError, one_line_errors
+from toycrystals.runtime.files import atomic, require_file
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
-PriorName = StrEnum("PriorName", list(PRIORS))  # type: ignore[misc]
+PriorName = StrEnum("PriorName", list(prior_names()))  # type: ignore[misc]
 TypeName = StrEnum("TypeName", list(TYPES))  # type: ignore[misc]
+VariantName = StrEnum("VariantName", list(VARIANTS))  # type: ignore[misc]
+_ROT_ONLY = VariantName("rot_only")
 _BATCH = 1024
 
 
 @app.command()
 def preview(
     out: Annotated[Path, typer.Option(help="The figure to write (.png, .pdf, .svg)")],
-    variant: Annotated[VariantName, typer.Option(help="Which factors vary")] = "rot_only",
+    variant: Annotated[VariantName, typer.Option(help="Which factors vary")] = _ROT_ONLY,
     columns: Annotated[int, typer.Option(min=1, max=32, help="Samples of each type")] = 8,
     image_size: Annotated[int, typer.Option(min=16, max=256, help="Pixels a side")] = 64,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Draw samples of a variant of the dataset, made on the fly."""
-    samples = make_samples(DatasetSpec(variant, len(TYPES), image_size, seed), "train", 256)
-    with _new_file(out, (".png", ".pdf", ".svg")) as temporary:
-        save_figure(draw_preview(samples, variant, columns), temporary)
+    samples = make_samples(DatasetSpec(str(variant), len(TYPES), image_size, seed), "train", 256)
+    with atomic(_checked(out, ".png", ".pdf", ".svg")) as temporary:
+        save_figure(draw_preview(samples, str(variant), columns), temporary)
 
 
 @app.command()
 def sample(
     prior: Annotated[PriorName, typer.Option(help="Where codes come from")],
     out: Annotated[Path, typer.Option(help="A grid of images (.png), or tensors (.safetensors, .pt)")],
-    lattice_type: Annotated[
-        TypeName | None, typer.Option("--type", help="Lattice type; unless the models are unconditional")
-    ] = None,
+    lattice_type: Annotated[TypeName | None, typer.Option("--type", help="Lattice type, for conditional models")] = None,
     theta: Annotated[float | None, typer.Option(help="Rotation in degrees; default 0")] = None,
     spacing: Annotated[float | None, typer.Option(help="Spacing in pixels, for models of the full variant; default 10")] = None,
     vacancy: Annotated[float | None, typer.Option(help="Share of missing atoms, likewise; default 0")] = None,
     jitter: Annotated[float | None, typer.Option(help="Standard deviation of the sites in pixels, likewise; default 0")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of images")] = 36,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler; default: sample.steps of params.yaml")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Name of the sampler; default: sample.sampler of params.yaml")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler; default: sample.steps")] = None,
     eta: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="0 DDIM, 1 DDPM; default: sample.eta")] = None,
     guidance: Annotated[float | None, typer.Option(min=0.0, help="1 is none; default: sample.guidance")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     models: Annotated[Path, typer.Option(help="The folder of trained models")] = Path("models"),
 ) -> None:
     """Sample crystals from a trained prior and decode them."""
-    settings = _settings(steps, eta, guidance)
-    name = str(prior.value)
-    vae_path, prior_path = models / "vae.safetensors", models / "priors" / f"{name}.safetensors"
-    generator = load_generator(vae_path, prior_path, name, settings, pick_device())
-    options = {"steps": steps, "eta": eta, "guidance": guidance}
-    if generator.prior.sampler is None and (useless := [option for option, value in options.items() if value is not None]):
-        raise UserError(f"--{useless[0]}: the prior {name} draws its codes in one step; leave it out")
-    origin = Origin("toycrystals sample", vae=vae_path, prior=prior_path)
-    given = {"type": lattice_type, "theta": theta, "spacing": spacing, "vacancy": vacancy, "jitter": jitter}
-    given = {name: value for name, value in given.items() if value is not None}
-    conditions = _request(generator, given, n)
-    with _new_file(out, (".png", ".safetensors", ".pt")) as temporary:
+    asked = _given(type=lattice_type, theta=theta, spacing=spacing, vacancy=vacancy, jitter=jitter)
+    options = _given(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
+    settings = _settings(options)
+    files = {"vae": models / "vae.safetensors", "prior": models / "priors" / f"{prior}.safetensors"}
+    generator = load_generator(files["vae"], files["prior"], str(prior), settings, pick_device())
+    takes_steps = generator.prior.takes_steps
+    if options and not takes_steps:
+        raise UserError(f"--{next(iter(options))}: the prior {prior} draws its codes in one step; leave it out")
+    conditions = _request(generator, asked, n)
+    used = {"prior": prior, "n": n, "seed": seed, **asked, **(asdict(settings) if takes_steps else {})}
+    made = Origin("toycrystals sample", **files).made({"sample": used}, generator.meta)
+    with atomic(_checked(out, ".png", ".safetensors", ".pt")) as temporary:
         parts = [
             generator(conditions[start : start + _BATCH], seed, start // _BATCH)
-            for start in tqdm(range(0, n, _BATCH), "sampling", unit="batch", disable=not sys.stderr.isatty())
+            for start in tqdm(range(0, n, _BATCH), "sampling", unit="batch", disable=None)
         ]
-        images, codes = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        tensors = {"images": images, "codes": codes}
+        tensors = {name: torch.cat(part) for name, part in zip(("images", "codes"), zip(*parts, strict=True), strict=True)}
         if generator.conditional:
             tensors |= {"type": conditions.type, "labels": conditions.labels}
-        sampler = asdict(generator.prior.sampler) if generator.prior.sampler else {}
-        asked = {name: str(value) if name == "type" else value for name, value in given.items()}
-        made = origin.made({"sample": {"prior": name, "n": n, "seed": seed, **asked, **sampler}}, generator.meta)
-        match out.suffix:
-            case ".png":
-                save_figure(draw_square_grid(images.numpy()), temporary, json.dumps(made))
-            case ".pt":
-                save_pt(temporary, {**tensors, KEY: json.dumps(made[KEY])})
-            case _:
-                save_tensors(temporary, "samples", tensors, {"conditional": generator.conditional, **made})
+        if out.suffix == ".png":
+            save_sheet(tensors["images"].numpy(), temporary, json.dumps(made))
+        elif out.suffix == ".pt":
+            save_pt(temporary, {**tensors, KEY: json.dumps(made[KEY])})
+        else:
+            save_tensors(temporary, "samples", tensors, {"conditional": generator.conditional, **made})
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Those that are there."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _settings(options: dict[str, Any]) -> SamplerSettings:
+    """What the options say. params.yaml is read only for what they leave out: fetched models may have none beside them."""
+    if not math.isfinite(options.get("guidance", 1.0)):
+        raise UserError(f"--guidance: got {options['guidance']}, expected a finite number")
+    names = {field.name for field in fields(SamplerSettings)}
+    defaults = {} if names == options.keys() else load_params().sample.model_dump(include=names)
+    return SamplerSettings(**defaults | options)
+
+
+def _request(generator: CrystalGenerator, asked: dict[str, Any], n: int) -> Conditions:
+    """What the options ask for, `n` times. Raises `UserError` for one that the models cannot answer."""
+    config = generator.vae.config
+    shown = dict(zip(LABELS, VARIANTS[config.variant].visible, strict=True)) | {"type": True}
+    for name in asked:
+        if not generator.conditional:
+            raise UserError(f"--{name}: the models are unconditional and answer no request; leave it out")
+        if not shown[name]:
+            raise UserError(f"--{name}: the models were trained on {config.variant}, which does not show it; leave it out")
+    if generator.conditional and "type" not in asked:
+        raise UserError(f"--type: the models are conditional; ask for one of {', '.join(TYPES[: config.n_types])}")
+    values: dict[str, Any] = {"spacing": 10.0, "theta": 0.0, "vacancy": 0.0, "jitter": 0.0, **asked}
+    labels = [math.radians(values[name]) if name == "theta" else values[name] for name in LABELS]
+    return Conditions.repeat(config.variant, config.n_types, TYPES.index(asked.get("type", TYPES[0])), labels, n)
 
 
 @app.command()
@@ -115,46 +141,41 @@ def about(
     YAML().dump(read_about(file), sys.stdout)
 
 
-def _settings(steps: int | None, eta: float | None, guidance: float | None) -> SamplerSettings:
-    """Return what the options say. params.yaml is read only for what they leave out: fetched models may have none beside them."""
-    if steps is None or eta is None or guidance is None:
-        defaults = load_params().sample
-        steps = defaults.steps if steps is None else steps
-        eta = defaults.eta if eta is None else eta
-        guidance = defaults.guidance if guidance is None else guidance
-    return SamplerSettings(steps, eta, guidance)
+def read_about(path: Path) -> dict[str, Any]:
+    """The metadata of a tensor file (.safetensors), or what made the samples in a .pt dictionary or a .png grid.
 
-
-def _request(generator: CrystalGenerator, given: dict[str, Any], n: int) -> Conditions:
-    """Return what the options ask for, `n` times. Raises `UserError` for one that the models cannot answer."""
-    config = generator.vae.config
-    shown = dict(zip(LABELS, VARIANTS[config.variant].visible, strict=True)) | {"type": True}
-    for name in given:
-        if not generator.conditional:
-            raise UserError(f"--{name}: the models are unconditional and answer no request; leave it out")
-        if not shown[name]:
-            raise UserError(f"--{name}: the models were trained on {config.variant}, which does not show it; leave it out")
-    if generator.conditional and "type" not in given:
-        raise UserError(f"--type: the models are conditional; ask for one of {', '.join(TYPES[: config.n_types])}")
-    labels = [
-        given.get("spacing", 10.0),
-        math.radians(given.get("theta", 0.0)),
-        given.get("vacancy", 0.0),
-        given.get("jitter", 0.0),
-    ]
-    return Conditions.repeat(config.variant, config.n_types, TYPES.index(given.get("type", TYPES[0])), labels, n)
+    Raises `UserError` if the file is missing, damaged or of another kind, or says nothing.
+    """
+    require_file(path, "a model, samples or a dataset", "check the path")
+    if path.suffix == ".safetensors":
+        return load_meta(path)
+    if path.suffix not in (".pt", ".png"):
+        raise UserError(f"{path}: expected a file name that ends in .safetensors, .pt or .png")
+    try:
+        if path.suffix == ".pt":
+            content = json.loads(load_pt(path)[KEY])
+        else:
+            with Image.open(path) as image:
+                content = json.loads(image.info["Description"])
+        return {KEY: content.get(KEY, content)}
+    except (OSError, SyntaxError, LookupError, AttributeError, TypeError, ValueError) as error:
+        # What PIL says of a damaged file has no number, what the system says of one that cannot be read has.
+        if getattr(error, "errno", None):
+            raise
+        found = "one that is damaged or does not say what made it"
+        raise UserError(f"{path}: expected a file of `toycrystals sample`, found {found}") from None
 
 
 @app.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(help="A .pt dictionary of x_u8, y_cat, y_cont")],
     out: Annotated[Path, typer.Argument(help="The dataset to write (.safetensors)")],
-    variant: Annotated[VariantName, typer.Option(help="What the labels in y_cont mean")] = "rot_only",
+    variant: Annotated[VariantName, typer.Option(help="What the labels in y_cont mean")] = _ROT_ONLY,
 ) -> None:
     """Turn a .pt dictionary into a dataset of this project; it says nothing of the factors behind the labels, which are NaN."""
     samples = from_pt_dict(load_pt(source), str(source))
-    spec = {"variant": variant, "n_types": int(samples.type.max()) + 1, "image_size": samples.images.shape[-1], "seed": 0}
-    with _new_file(out, (".safetensors",)) as temporary:
+    spec = {"variant": str(variant), "n_types": int(samples.type.max()) + 1, "image_size": samples.images.shape[-1], "seed": 0}
+    with atomic(_checked(out, ".safetensors")) as temporary:
         save_tensors(temporary, "dataset", {k: torch.from_numpy(v) for k, v in vars(samples).items()}, {"spec": spec})
 
 
@@ -164,29 +185,21 @@ def export(
     out: Annotated[Path, typer.Argument(help="The .pt dictionary to write")],
 ) -> None:
     """Turn a dataset of this project into a .pt dictionary of x_u8, y_cat, y_cont."""
-    tensors, _ = load_tensors(source, "dataset")
-    samples = Samples(**{name: tensor.numpy() for name, tensor in tensors.items()})
-    with _new_file(out, (".pt",)) as temporary:
+    samples, _ = load_samples(*load_tensors(source, "dataset"))
+    with atomic(_checked(out, ".pt")) as temporary:
         save_pt(temporary, to_pt_dict(samples))
 
 
 @app.command()
-def fsck(
-    remove: Annotated[
-        bool, typer.Option("--remove", help="Restore damaged objects from the workspace, or remove them with their copies there")
-    ] = False,
-    workspace: Annotated[bool, typer.Option("--workspace", help="Read the workspace's files as well")] = False,
-) -> None:
+def fsck(remove: Annotated[bool, typer.Option("--remove", help="Take damage away, restore what can be")] = False) -> None:
     """Read DVC's whole cache and name the objects that are damaged; the exit code is 1 if there were any, removed or not."""
-    if not check_cache(find_root(Path.cwd()), remove, workspace):
+    if not check_cache(find_root(Path.cwd()), remove):
         raise typer.Exit(1)
 
 
 @app.command()
 def verify(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="Stages to verify, with all that they need; default: every stage")
-    ] = None,
+    targets: Annotated[list[str] | None, typer.Argument(help="Stages, with all that they need; default: every stage")] = None,
     keep: Annotated[Path | None, typer.Option(help="A new folder for the clone, which stays there")] = None,
 ) -> None:
     """Run the last commit again in a fresh clone, and say what differs from its dvc.lock; the exit code is 1 if anything does."""
@@ -197,17 +210,16 @@ def verify(
 @app.command()
 def report(out: Annotated[Path, typer.Option(help="The page to write (.html)")] = Path("report.html")) -> None:
     """Write the results of the project around the current folder as one self-contained HTML page."""
-    if out.suffix != ".html":
-        raise UserError(f"{out}: expected a file name that ends in .html")
-    write_report(find_root(Path.cwd()), out)
+    write_report(find_root(Path.cwd()), _checked(out, ".html"))
 
 
-def _new_file(out: Path, suffixes: tuple[str, ...]) -> AbstractContextManager[Path]:
+def _checked(out: Path, *suffixes: str) -> Path:
+    """The path of a file to write. Raises `UserError` if it has another suffix, or a stage of dvc.yaml writes it."""
     if out.suffix not in suffixes:
         raise UserError(f"{out}: expected a file name that ends in {' or '.join(suffixes)}")
     if stage := stage_of(out):
         raise UserError(f"{out}: is written by the stage {stage}, and goes with dvc.lock; choose another file")
-    return atomic(out)
+    return out
 
 
 def main() -> None:
@@ -216,12 +228,10 @@ def main() -> None:
         try:
             code = app(standalone_mode=False)
             sys.stdout.flush()
-        except typer.Abort:
-            raise KeyboardInterrupt from None
         except TyperException as error:
             # Typer lets pydantic check a choice, which begins its answer so.
             message = getattr(error, "format_message", error.__str__)().replace("Value error, ", "")
-            raise UserError(f"{message} (see --help)") from None
+            raise UserError(f"{' '.join(message.split())} (see --help)") from None
         except BrokenPipeError:
             # Whoever read what is printed (`| head`) has left; Python would complain once more when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,19 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from toycrystals.conditioning import Conditions
-from toycrystals.config import load_params
-from toycrystals.device import pick_device, resolve_precision
-from toycrystals.generation import CrystalGenerator
-from toycrystals.latents import Latents, LatentScaling
-from toycrystals.priors.base import SamplerSettings
-from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior
-from toycrystals.rng import make_generator, seed_initialisation
-from toycrystals.training import Trainer, TrainingConfig
-from toycrystals.vae import VAE, Posterior, VAEConfig, VAEObjective
+from toycrystals.core.device import pick_device, resolve_precision
+from toycrystals.core.rng import make_generator, seed_initialisation
+from toycrystals.crystals.conditions import Conditions
+from toycrystals.diffusion.sampler import SamplerSettings
+from toycrystals.models.latents import Latents
+from toycrystals.models.training import Trainer, TrainingConfig
+from toycrystals.models.vae import VAE, Posterior, VAEConfig, VAEObjective
+from toycrystals.priors.base import CodeSpace
+from toycrystals.priors.diffusion import DiffusionObjective, Prior
+from toycrystals.priors.generator import CrystalGenerator
+from toycrystals.runtime.config import load_params
 
 PARAMS, DEVICE = load_params(), pick_device()
-N_CODES, N_TRAIN = 10_000, 4096
+N_CODES = N_TRAIN = 4096
 
 
 def synchronised(work):
@@ -48,11 +49,9 @@ def make_vae():
 
 
 def make_prior():
-    data, p, s = PARAMS.data, PARAMS.diffusion, PARAMS.sample
     seed_initialisation(0)
-    shape = p.harmonics, p.width, p.blocks, p.schedule, p.timesteps, p.prediction, p.train_on, p.posterior_width
-    config = DiffusionConfig(data.variant, data.n_types, PARAMS.vae.latent_dim, True, *shape)
-    return DiffusionPrior(config, LatentScaling(PARAMS.vae.latent_dim), SamplerSettings(s.steps, 0.0, 1.0)).to(DEVICE)
+    space = CodeSpace(PARAMS.data.variant, PARAMS.data.n_types, PARAMS.vae.latent_dim, conditional=True)
+    return Prior(PARAMS.diffusion, space).to(DEVICE)
 
 
 def trainer(model, objective, section):
@@ -124,7 +123,8 @@ def products(shapes, dtype, *, backward=False):
 
 @pytest.fixture(scope="module")
 def generator():
-    return CrystalGenerator(make_vae().requires_grad_(False), make_prior().requires_grad_(False), DEVICE)
+    settings = SamplerSettings(PARAMS.sample.sampler, PARAMS.sample.steps, eta=0.0, guidance=1.0)
+    return CrystalGenerator(make_vae().requires_grad_(False), make_prior().requires_grad_(False), settings, DEVICE)
 
 
 @pytest.mark.benchmark(group=SAMPLING)

@@ -14,10 +14,10 @@ import smoke
 from closure import ROOT
 from smoke import dvc, set_params
 
-from stages.guard import Guard
-from toycrystals.provenance import Origin
+from toycrystals.core.provenance import Origin
+from toycrystals.runtime.guard import Guard
 
-ROUNDS = {"rounds": 5, "iterations": 1, "warmup_rounds": 1}
+ROUNDS = {"rounds": 3, "iterations": 1, "warmup_rounds": 1}
 
 
 def python(*arguments):
@@ -61,7 +61,7 @@ def test_guard(benchmark, monkeypatch):
 
     def check():
         guard = Guard(ROOT)
-        guard.start([])
+        guard.start([], [])
         return guard.changes()
 
     assert benchmark(check) == []

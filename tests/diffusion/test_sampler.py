@@ -9,11 +9,11 @@ from diffusers import DDIMScheduler
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from toycrystals.conditioning import ConditionEncoder, Conditions
+from toycrystals.core.rng import make_generator
+from toycrystals.crystals.conditions import ConditionEncoder, Conditions
 from toycrystals.diffusion.denoiser import Backbone, NetworkDenoiser
-from toycrystals.diffusion.sampler import ddim_step, sample, time_grid
+from toycrystals.diffusion.sampler import SAMPLERS, SamplerSettings, ddim_step, sample, time_grid
 from toycrystals.diffusion.schedule import CosineSchedule, LinearSchedule
-from toycrystals.rng import make_generator
 
 MEAN = torch.tensor([1.0, -2.0], dtype=torch.float64)
 COVARIANCE = torch.tensor([[1.5, 0.6], [0.6, 0.4]], dtype=torch.float64)
@@ -39,8 +39,12 @@ def nothing(n):
     return Conditions(torch.zeros(n, dtype=torch.long), torch.zeros(n, 4))
 
 
+def ddim(steps, eta=0.0):
+    return SamplerSettings("ddim", steps, eta, guidance=1.0)
+
+
 def draw(schedule, x_1, steps, eta=0.0, seed=0):
-    return sample(GaussianDenoiser(schedule), schedule, x_1, nothing(len(x_1)), make_generator(seed), steps, eta)
+    return sample(GaussianDenoiser(schedule), schedule, x_1, nothing(len(x_1)), make_generator(seed), ddim(steps, eta))
 
 
 def scalar(value):
@@ -87,7 +91,7 @@ def test_ddim_converges_to_the_probability_flow_at_first_order():
 def test_ddim_draws_no_noise():
     generator = make_generator(3)
     before = generator.get_state()
-    sample(GaussianDenoiser(CosineSchedule()), CosineSchedule(), normal(4, 2), nothing(4), generator, steps=5)
+    sample(GaussianDenoiser(CosineSchedule()), CosineSchedule(), normal(4, 2), nothing(4), generator, ddim(5))
     assert torch.equal(generator.get_state(), before)
 
 
@@ -151,10 +155,27 @@ def test_a_grid_without_steps_is_refused(steps):
         time_grid(steps)
 
 
+def test_a_sampler_is_a_step_function_under_its_name(monkeypatch):
+    """It is given the estimates at t, and the times t and s; what it returns is where the next step starts."""
+    seen = []
+
+    def halve(x_t, x_0, eps, t, s, schedule, eta, generator):
+        seen.append((float(t), float(s), eta))
+        expected, _ = GaussianDenoiser(schedule)(x_t, t.expand(len(x_t)), nothing(len(x_t)))
+        torch.testing.assert_close(x_0, expected)
+        return x_t / 2
+
+    monkeypatch.setitem(SAMPLERS, "halve", halve)
+    x_1, settings = normal(3, 2), SamplerSettings("halve", 4, 0.3, guidance=1.0)
+    found = sample(GaussianDenoiser(CosineSchedule()), CosineSchedule(), x_1, nothing(3), make_generator(0), settings)
+    torch.testing.assert_close(found, x_1 / 16)
+    assert seen == [(1.0, 0.75, 0.3), (0.75, 0.5, 0.3), (0.5, 0.25, 0.3), (0.25, 0.0, 0.3)]
+
+
 @pytest.mark.parametrize("steps", [1, 4, 10])
 def test_denoiser_is_asked_once_a_step(steps):
     denoiser = GaussianDenoiser(CosineSchedule())
-    sample(denoiser, CosineSchedule(), normal(3, 2), nothing(3), make_generator(0), steps)
+    sample(denoiser, CosineSchedule(), normal(3, 2), nothing(3), make_generator(0), ddim(steps))
     assert denoiser.times == time_grid(steps)[:-1].tolist()
 
 
@@ -165,6 +186,6 @@ def test_rows_do_not_see_each_other():
     denoiser = NetworkDenoiser(backbone, CosineSchedule(), "v").requires_grad_(False)
     conditions = Conditions(torch.arange(12) % 4, torch.linspace(0.0, 1.0, 48).view(12, 4))
     x_1, order = normal(12, 2).float(), torch.randperm(12, generator=make_generator(5))
-    straight = sample(denoiser, CosineSchedule(), x_1, conditions, make_generator(0), steps=10)
-    shuffled = sample(denoiser, CosineSchedule(), x_1[order], conditions[order], make_generator(0), steps=10)
+    straight = sample(denoiser, CosineSchedule(), x_1, conditions, make_generator(0), ddim(10))
+    shuffled = sample(denoiser, CosineSchedule(), x_1[order], conditions[order], make_generator(0), ddim(10))
     torch.testing.assert_close(shuffled, straight[order], rtol=1e-4, atol=1e-4)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from toycrystals.dataset import exact_images
-from toycrystals.lattice import LATTICES
+from toycrystals.crystals.dataset import exact_images
+from toycrystals.crystals.lattice import LATTICES
 from toycrystals.metrics.recovery import REASONS
 
 SIZE = 64

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from crystals import HONEYCOMB, SIZE
 
-from toycrystals.lattice import LATTICES, place
+from toycrystals.crystals.lattice import LATTICES, place
+from toycrystals.crystals.render import atom_sigma, render
 from toycrystals.metrics.atoms import correlation, presence
 from toycrystals.metrics.matching import standardise
-from toycrystals.render import atom_sigma, render
 
 
 @pytest.mark.parametrize("k", range(4))

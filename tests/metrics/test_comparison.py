@@ -1,4 +1,4 @@
-"""Methods beside floors and beside each other."""
+"""Methods beside floors and beside each other: prediction intervals, z-scores, paired tests, and what is written of them."""
 
 import math
 
@@ -6,36 +6,34 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toycrystals.metrics.catalogue import CHART, CONTROL_CHART, HEADLINE, METRICS, PRIMARY
 from toycrystals.metrics.comparison import (
     COLUMNS,
-    Floor,
+    HEADLINE,
     compare_pairs,
-    draw_values,
     floors,
-    from_rows,
-    from_tensors,
     headline,
-    is_at_floor,
     metrics_json,
+    rows_of,
     tidy,
-    to_tensors,
     z_scores,
 )
 from toycrystals.metrics.intervals import Estimate, bootstrap_weights, mean
+from toycrystals.metrics.measures import MEASURES, PRIMARY
 from toycrystals.metrics.mmd import bandwidths, mmd2
 
-# One more draw lies within 0.177 of the mean on one side, or within 0.214 on both.
-FLOOR = Floor(mean=1.0, sd=0.1, n=20)
+
+def floor_of(mean=1.0, sd=0.1, n=20, metrics=MEASURES):
+    """The floor of 20 draws: one more lies within 0.177 of the mean on one side, or within 0.214 on both."""
+    values = mean + sd * math.sqrt((n - 1) / n) * np.resize([-1.0, 1.0], n)
+    return floors(pd.concat(rows_of(str(k), {(name, "all"): Estimate(v) for name in metrics}) for k, v in enumerate(values)))
 
 
-def test_charts_and_primary_metrics_are_in_the_catalogue():
-    assert set(CHART) | set(CONTROL_CHART) | set(PRIMARY) | set(HEADLINE.values()) <= set(METRICS)
+def verdict(metric, value, **floor):
+    return tidy(rows_of("x", {(metric, "all"): Estimate(value)}), floor_of(**floor))["verdict"].item()
 
 
-def test_labels_of_metrics_are_different():
-    labels = [metric.label for metric in METRICS.values()]
-    assert len(set(labels)) == len(labels)
+def test_primary_and_headline_numbers_are_measures():
+    assert set(PRIMARY) <= set(HEADLINE.values()) <= set(MEASURES)
 
 
 @pytest.mark.parametrize(
@@ -47,55 +45,32 @@ def test_labels_of_metrics_are_different():
         ("matched_psnr", 0.83, True),
         ("matched_psnr", 0.82, False),
         ("matched_psnr", 50.0, True),
-        ("auc_boosted", 1.21, True),
-        ("auc_boosted", 0.78, False),
-        ("density_pca", 1.22, False),
-        ("density_pca", 0.78, False),
-        ("density_pca", 1.0, True),
+        ("auc_pca", 1.21, True),
+        ("auc_pca", 1.22, False),
+        ("auc_pca", 0.79, True),
+        ("auc_pca", 0.78, False),
         ("mmd2_pca", math.nan, False),
     ],
 )
 def test_at_floor_is_no_worse_than_real_images_on_the_worse_side(metric, value, expected):
-    assert is_at_floor(Estimate(value), metric, FLOOR) is expected
+    assert (verdict(metric, value) == "at floor") is expected
 
 
 def test_floors_summarise_draws_and_skip_what_has_no_value():
-    draws = pd.concat(
-        draw_values(d, {("mmd2_pca", "all"): Estimate(float(d)), ("aspect_w1", "all"): Estimate(math.nan)}) for d in range(21)
-    )
-    result = floors(draws)
-    assert set(result) == {("mmd2_pca", "all")}
-    floor = result["mmd2_pca", "all"]
-    assert (floor.mean, floor.sd, floor.n) == pytest.approx((10.0, np.std(np.arange(21), ddof=1), 21))
+    measured = [{("mmd2_pca", "all"): Estimate(float(d)), ("aspect_w1", "all"): Estimate(math.nan)} for d in range(21)]
+    result = floors(pd.concat(rows_of(str(d), measures) for d, measures in enumerate(measured)))
+    assert list(result.index) == [("mmd2_pca", "all")]
+    floor = result.iloc[0]
+    assert (floor["mean"], floor["sd"], floor["n"]) == pytest.approx((10.0, np.std(np.arange(21), ddof=1), 21))
 
 
-@pytest.mark.parametrize("better", ["lower", "higher", "near"])
-def test_one_more_draw_is_at_the_floor_as_often_as_said(better):
-    rng, inside = np.random.default_rng(0), 0
-    for _ in range(4000):
-        draws = rng.normal(3.0, 2.0, 21)
-        low, high = Floor(draws[:20].mean(), draws[:20].std(ddof=1), 20).bounds(better)
-        inside += low <= draws[20] <= high
-    assert inside / 4000 == pytest.approx(0.95, abs=0.015)
-
-
-def test_measures_survive_tensors():
-    measures = {
-        ("matched_psnr", "all"): Estimate(1.0, 0.5, 1.5, np.array([0.9, 1.1])),
-        ("mass_w1", "all"): Estimate(2.0),
-    }
-    again = from_tensors(*to_tensors(measures))
-    assert list(again) == list(measures)
-    np.testing.assert_equal(again["matched_psnr", "all"], measures["matched_psnr", "all"])
-    assert len(again["mass_w1", "all"].replicates) == 0
-    assert math.isnan(again["mass_w1", "all"].low)
-
-
-def test_rows_give_values_back():
-    rows = draw_values(3, {("mass_w1", "all"): Estimate(2.0)})
-    ((key, estimate),) = from_rows(rows).items()
-    assert key == ("mass_w1", "all")
-    assert estimate.value == 2.0
+@pytest.mark.parametrize("metric", ["mmd2_pca", "matched_psnr", "auc_pca"])
+def test_one_more_draw_is_at_the_floor_as_often_as_said(metric):
+    rng, n = np.random.default_rng(0), 4000
+    draws = pd.DataFrame({"metric": metric, "type": np.tile(np.arange(n), 20), "value": rng.normal(3.0, 2.0, 20 * n)})
+    floor = floors(draws)
+    one_more = rng.normal(3.0, 2.0, n)
+    assert np.mean((floor["least"] <= one_more) & (one_more <= floor["most"])) == pytest.approx(0.95, abs=0.015)
 
 
 def test_table_says_floor_for_errors_and_ceiling_for_the_rest():
@@ -104,7 +79,7 @@ def test_table_says_floor_for_errors_and_ceiling_for_the_rest():
         ("matched_psnr", "all"): Estimate(0.5),
         ("rate", "all"): Estimate(3.0),
     }
-    table = tidy("x", measures, {("mmd2_pca", "all"): FLOOR, ("matched_psnr", "all"): FLOOR})
+    table = tidy(rows_of("x", measures), floor_of(metrics=["mmd2_pca", "matched_psnr"]))
     assert list(table.columns) == COLUMNS
     error, quality, other = (row for _, row in table.iterrows())
     assert (error["floor"], error["q95"], error["verdict"]) == (1.0, pytest.approx(1.177, abs=1e-3), "at floor")
@@ -116,21 +91,45 @@ def test_table_says_floor_for_errors_and_ceiling_for_the_rest():
 
 
 def test_a_method_without_any_lattice_says_so_in_every_row():
-    table = tidy("x", {("valid", "all"): Estimate(0.0), ("mmd2_pca", "all"): Estimate(5.0)}, {})
+    table = tidy(rows_of("x", {("valid", "all"): Estimate(0.0), ("mmd2_pca", "all"): Estimate(1.0)}), floor_of())
     assert set(table["verdict"]) == {"no valid image"}
 
 
 def test_z_is_positive_where_worse_and_finite_where_real_images_never_differ():
-    floor = {
-        ("mmd2_pca", "all"): FLOOR,
-        ("matched_psnr", "all"): FLOOR,
-        ("type_accuracy_merged", "all"): Floor(1.0, 0.0, 20),
-    }
+    floor = pd.concat([floor_of(metrics=["mmd2_pca", "matched_psnr"]), floor_of(sd=0.0, metrics=["type_accuracy_merged"])])
     values = {"mmd2_pca": 2.0, "matched_psnr": 2.0, "type_accuracy_merged": 0.5}
-    z = z_scores(tidy("x", {(name, "all"): Estimate(value) for name, value in values.items()}, floor))
+    z = z_scores(tidy(rows_of("x", {(name, "all"): Estimate(value) for name, value in values.items()}), floor))
     assert z.loc["x", "mmd2_pca"] == pytest.approx(10.0)
     assert z.loc["x", "matched_psnr"] == pytest.approx(-10.0)
     assert z.loc["x", "type_accuracy_merged"] == pytest.approx(500.0)
+
+
+@pytest.mark.parametrize("value", [0.7, 1.3])
+def test_z_of_an_area_is_how_far_it_is_on_either_side(value):
+    z = z_scores(tidy(rows_of("x", {("auc_pca", "all"): Estimate(value)}), floor_of()))
+    assert z.loc["x", "auc_pca"] == pytest.approx(3.0)
+
+
+def test_rounding_does_not_lift_a_value_from_a_floor_that_never_varies():
+    assert verdict("type_accuracy_merged", 1.0 - 1e-12, sd=0.0) == "at floor"
+    assert verdict("type_accuracy_merged", 1.0 - 1e-6, sd=0.0) == ""
+
+
+def test_draws_that_never_differ_have_no_deviation():
+    """Not one of rounding: 0.1 is no binary number."""
+    assert (floor_of(mean=0.1, sd=0.0)["sd"] == 0.0).all()
+
+
+def test_z_scores_have_the_methods_in_their_order_and_the_measures_in_theirs():
+    """Of measures only those that have a floor."""
+    values = {"zebra": {"mmd2_pca": 2.0, "matched_psnr": 0.5}, "ant": {"auc_pca": 0.5, "rate": 1.0}, "real": {"mmd2_pca": 1.2}}
+    rows = [rows_of(name, {(metric, "all"): Estimate(v) for metric, v in of.items()}) for name, of in values.items()]
+    z = z_scores(tidy(pd.concat(rows), floor_of(metrics=["mmd2_pca", "auc_pca", "matched_psnr"])))
+    assert list(z.index) == ["zebra", "ant", "real"]
+    assert list(z.columns) == [name for name in MEASURES if name in ("mmd2_pca", "matched_psnr", "auc_pca")]
+    assert z.loc["zebra"].dropna().to_dict() == pytest.approx({"mmd2_pca": 10.0, "matched_psnr": 5.0})
+    assert z.loc["ant"].dropna().to_dict() == pytest.approx({"auc_pca": 5.0})
+    assert z.loc["real", "mmd2_pca"] == pytest.approx(2.0)
 
 
 def test_json_has_a_number_or_nothing():
@@ -140,7 +139,7 @@ def test_json_has_a_number_or_nothing():
         ("theta_error_median", "square"): Estimate(3.0),
         ("aspect_w1", "all"): Estimate(math.nan),
     }
-    assert metrics_json({"x": measures}) == {"x": {"matched_psnr": 1.0, "matched_psnr_square": 2.0}}
+    assert metrics_json(tidy(rows_of("x", measures), floor_of())) == {"x": {"matched_psnr": 1.0, "matched_psnr_square": 2.0}}
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +166,8 @@ def test_headline_has_primary_metrics_of_all_and_the_others_of_some():
         ("aspect_w1", "all"): Estimate(0.0123456),
         ("copy_code", "all"): Estimate(math.nan),
     }
-    result = headline({"a": measures, "b": measures, "c": {}}, ["b"])
+    table = tidy(pd.concat(rows_of(name, measures) for name in "ab"), floor_of())
+    result = headline(metrics_json(table), ["b"])
     assert list(result) == list(HEADLINE)
     assert result["psnr"] == {"a": 47.07, "b": 47.07}
     assert result["mmd2"] == {"a": 1.482e-05, "b": 1.482e-05}

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from toycrystals.dataset import VARIANTS, DatasetSpec, exact_images, make_samples, redraw
-from toycrystals.errors import UserError
-from toycrystals.heldout import stratified_rows
-from toycrystals.lattice import LATTICES
+from toycrystals.crystals.dataset import DatasetSpec, exact_images, make_samples, redraw
+from toycrystals.crystals.heldout import stratified_rows
+from toycrystals.crystals.lattice import LATTICES
+from toycrystals.crystals.variants import VARIANTS
 from toycrystals.metrics import controls
-from toycrystals.metrics.controls import COLLAPSED, LABELS, angles_missing, blurred, collapsed, make_controls, type_missing
+from toycrystals.metrics.controls import COLLAPSED, angles_missing, blurred, collapsed, make_controls, type_missing
+from toycrystals.results.catalogue import CONTROL_LABELS
+from toycrystals.runtime.errors import UserError
 
 SIZE, N = 32, 120
+NAMES = ["shuffled", "rotated", "blurred", "shifted", "collapsed", "copies", "type_missing", "angles_missing"]
 LOW, HIGH = math.radians(20.0), math.radians(30.0)
 
 
@@ -59,18 +62,22 @@ def test_every_control_answers_every_condition_with_an_image(variant, n_types):
     made = make(variant, n_types, n=40)[-1]
     impossible = {"type_missing"} if n_types == 1 else set()
     impossible |= {"rotated", "angles_missing"} if variant == "simple" else set()
-    assert list(made) == [name for name in LABELS if name not in impossible]
+    assert list(made) == [name for name in NAMES if name not in impossible]
     for images in made.values():
         assert images.shape == (40, 1, SIZE, SIZE)
         assert images.dtype == np.uint8
         assert (images.reshape(40, -1).max(axis=1) > 100).all()
 
 
+def test_every_control_has_a_name_for_people():
+    assert list(CONTROL_LABELS) == NAMES
+
+
 @pytest.mark.parametrize("variant", ["rot_only", "full"])
 def test_every_control_differs_from_real_images_and_from_the_others(variant, request):
     spec, held_out, _, made = request.getfixturevalue(variant)
     kinds = [fresh(spec, held_out), *made.values()]
-    assert len({images.tobytes() for images in kinds}) == len(LABELS) + 1
+    assert len({images.tobytes() for images in kinds}) == len(NAMES) + 1
 
 
 def test_controls_are_the_same_every_time(full):

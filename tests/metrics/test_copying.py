@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from toycrystals.conditioning import Conditions
-from toycrystals.dataset import VARIANTS
-from toycrystals.errors import UserError
+from toycrystals.core.rng import make_generator
+from toycrystals.crystals.conditions import Conditions
+from toycrystals.crystals.variants import VARIANTS
 from toycrystals.metrics.copying import CLOSE, close, nearest_distance, same_condition
-from toycrystals.rng import make_generator
+from toycrystals.runtime.errors import UserError
 
 PERIODS = np.array([math.pi / 2, math.pi, math.pi / 3, 2 * math.pi / 3])
 # spacing, vacancy and jitter are not shown in `rot_only`; theta is in both.
@@ -180,6 +180,12 @@ def test_held_out_samples_are_close_as_often_as_announced():
 def test_each_type_is_judged_by_its_own_held_out_samples():
     held_out = np.random.default_rng(0).uniform(1.0, 2.0, size=4000) * 10.0 ** types_of(4000)
     np.testing.assert_array_equal(below(np.full(4000, 50.0), held_out, types_of(4000)), types_of(4000) >= 2)
+
+
+def test_without_types_all_are_judged_by_all():
+    held_out = np.random.default_rng(0).exponential(size=400) * (1 + 100 * (types_of(400) == 2))
+    for found, expected in zip(close(held_out / 2, held_out, None), close(held_out / 2, held_out, np.zeros(400)), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_copies_are_all_close():

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toycrystals.dataset import VARIANTS, DatasetSpec, exact_images, make_samples
-from toycrystals.lattice import LATTICES
+from toycrystals.crystals.dataset import DatasetSpec, exact_images, make_samples
+from toycrystals.crystals.lattice import LATTICES
+from toycrystals.crystals.variants import VARIANTS
 from toycrystals.metrics.matching import grid, match_requested, psnr, standardise, unit_images
 
 SIZE, STEP = 64, 0.02

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from toycrystals.lattice import LATTICES, place
-from toycrystals.render import atom_sigma, render
+from toycrystals.crystals.lattice import LATTICES, place
+from toycrystals.crystals.render import atom_sigma, render
 
 
 def blurred(images):

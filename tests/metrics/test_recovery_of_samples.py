@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from crystals import PERIODS, RECTANGULAR, SIZE, SQUARE, angle_error, reasons
 
-from toycrystals.dataset import VARIANTS, DatasetSpec, make_samples
+from toycrystals.crystals.dataset import DatasetSpec, make_samples
+from toycrystals.crystals.variants import VARIANTS
 from toycrystals.metrics.matching import unit_images
 from toycrystals.metrics.recovery import LatticeRecovery
 

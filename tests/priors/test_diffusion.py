@@ -5,18 +5,23 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_priors import SETTINGS, space
 
-from toycrystals.conditioning import Conditions
-from toycrystals.latents import Latents, LatentScaling
-from toycrystals.priors.base import SamplerSettings
-from toycrystals.priors.diffusion import DiffusionConfig, DiffusionObjective, DiffusionPrior, measure_deviation, measure_scaling
-from toycrystals.priors.registry import restore_prior
-from toycrystals.rng import make_generator, seed_initialisation
-from toycrystals.training import Trainer, TrainingConfig
-from toycrystals.vae import Posterior
+from toycrystals.core import rng
+from toycrystals.core.rng import make_generator, seed_initialisation
+from toycrystals.crystals.conditions import Conditions
+from toycrystals.models import training
+from toycrystals.models.latents import Latents
+from toycrystals.models.vae import Posterior
+from toycrystals.priors.diffusion import Config, DiffusionObjective, Prior, measure_deviation
+from toycrystals.runtime.errors import UserError
 
-CONFIG = DiffusionConfig("simple", 2, 2, True, 1, 32, 2, "cosine", 100, "v", "means", 0.0)
-SETTINGS = SamplerSettings(steps=5, eta=0.0, guidance=1.0)
+CONFIG = Config(
+    conditional="auto", condition_dropout=0.0, train_on="means", posterior_width=0.0, scaling="global", schedule="cosine",
+    timesteps=100, prediction="v", harmonics=1, width=32, blocks=2, ema_decay=0.98, epochs=60, batch_size=256,
+    learning_rate=4e-3, precision="fp32",
+)  # fmt: skip
+SPACE = space(2, "simple", 2)
 CENTRES = torch.tensor([[4.0, 0.0], [-4.0, 2.0]])
 SHARE, DEVIATION = 0.25, 0.8
 
@@ -29,20 +34,19 @@ def alternating(n):
     return conditions(torch.arange(n) % 2)
 
 
-def build(scaling=None, settings=SETTINGS, **changes):
+def build(shift=(0.0, 0.0), scale=(1.0, 1.0), **changes):
     """A prior with random weights: at its true start, modulation is zero and conditions have no effect."""
-    prior = DiffusionPrior(replace(CONFIG, **changes), scaling or LatentScaling(2), settings)
+    prior = Prior(CONFIG.model_copy(update=changes), SPACE)
     generator = make_generator(0)
     for parameter in prior.parameters():
         parameter.data = 0.4 * torch.randn(parameter.shape, generator=generator)
+    prior.scaling.shift.copy_(torch.tensor(shift))
+    prior.scaling.scale.copy_(torch.tensor(scale))
     return prior.eval().requires_grad_(False)
 
 
-def scaling(shift, scale):
-    result = LatentScaling(2)
-    result.shift.copy_(torch.tensor(shift))
-    result.scale.copy_(torch.tensor(scale))
-    return result
+def draw(prior, requests, seed=0, **changes):
+    return prior.sample(requests, make_generator(seed), replace(SETTINGS, **changes))
 
 
 def two_clusters(n=2048):
@@ -52,58 +56,70 @@ def two_clusters(n=2048):
     return Latents(Posterior(mu, torch.full_like(mu, -20.0)), conditions(types))
 
 
-def trained(conditional):
-    latents = two_clusters()
+def fitted(train, val=None, **changes):
+    """A prior fitted to `train`, and the rows that it reported."""
     seed_initialisation(0)
-    config = replace(CONFIG, conditional=conditional)
-    prior = DiffusionPrior(config, measure_scaling(latents, "global", "means"), replace(SETTINGS, steps=25))
-    objective = DiffusionObjective(prior, latents, condition_dropout=0.0)
-    training = TrainingConfig(
-        0, epochs=60, batch_size=256, learning_rate=4e-3, dtype=torch.float32, ema_decay=0.98, warmup_steps=20
-    )
-    trainer = Trainer(prior, objective, len(latents), training, torch.device("cpu"))
-    for _ in trainer.run():
-        pass
-    trainer.use_average()
-    return prior.eval().requires_grad_(False)
+    prior = Prior(CONFIG.model_copy(update=changes), SPACE)
+    rows = list(prior.fit(train, train[:64] if val is None else val, seed=0))
+    return prior.eval().requires_grad_(False), rows
 
 
 def test_samples_are_in_latent_units():
-    unit, scaled = build(), build(scaling([1.0, -2.0], [3.0, 0.5]))
-    u, z = (prior.sample(alternating(20), make_generator(0)) for prior in (unit, scaled))
+    u, z = (draw(prior, alternating(20)) for prior in (build(), build((1.0, -2.0), (3.0, 0.5))))
     torch.testing.assert_close(z, u * torch.tensor([3.0, 0.5]) + torch.tensor([1.0, -2.0]))
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_samples_are_a_function_of_the_generator(eta):
-    prior = build(settings=replace(SETTINGS, eta=eta))
-    first, second, other = (prior.sample(alternating(20), make_generator(seed)) for seed in (0, 0, 1))
+    first, second, other = (draw(build(), alternating(20), seed, eta=eta) for seed in (0, 0, 1))
     assert torch.equal(first, second)
     assert not torch.isclose(first, other).all(dim=1).any()
 
 
-@pytest.mark.parametrize("conditional", [True, False])
-def test_only_a_conditional_prior_sees_conditions(conditional):
+@pytest.mark.parametrize(
+    ("conditional", "vae", "sees"), [("auto", True, True), ("auto", False, False), (True, False, True), (False, True, False)]
+)
+def test_only_a_conditional_prior_sees_conditions(conditional, vae, sees):
     prior = build(conditional=conditional)
-    first, second = (prior.sample(conditions(torch.full((20,), k)), make_generator(0)) for k in (0, 1))
-    assert torch.equal(first, second) != conditional
+    prior = Prior.restore(prior.config, replace(SPACE, conditional=vae), prior.tensors())
+    first, second = (draw(prior, conditions(torch.full((20,), k))) for k in (0, 1))
+    assert prior.conditional is sees
+    assert torch.equal(first, second) != sees
 
 
 @pytest.mark.parametrize("changed", [{"steps": 6}, {"eta": 1.0}, {"guidance": 2.0}])
 def test_sampler_settings_are_obeyed(changed):
-    plain, other = (
-        build(settings=s).sample(alternating(20), make_generator(0)) for s in (SETTINGS, replace(SETTINGS, **changed))
-    )
+    plain, other = draw(build(), alternating(20)), draw(build(), alternating(20), **changed)
     assert not torch.allclose(plain, other, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("prior", "settings", "words"),
+    [
+        ({}, {"sampler": "euler"}, "sampler = 'euler': must be one of ddim"),
+        ({}, {"steps": 101}, "steps = 101: must be at most diffusion.timesteps = 100"),
+        ({}, {"guidance": 2.0}, "guidance = 2.0: must be 1"),
+        ({"condition_dropout": 0.1, "conditional": False}, {"guidance": 2.0}, "guidance = 2.0: must be 1"),
+    ],
+)
+def test_settings_that_it_cannot_be_sampled_with_are_refused(prior, settings, words):
+    with pytest.raises(UserError, match=f"^{words}"):
+        build(**prior).require(replace(SETTINGS, **settings))
+
+
+def test_settings_that_it_can_be_sampled_with_are_not():
+    build().require(replace(SETTINGS, steps=100))
+    build(condition_dropout=0.1).require(replace(SETTINGS, guidance=2.0))
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_restored_priors_give_the_same_samples(schedule, prediction):
-    prior = build(scaling([1.0, -2.0], [3.0, 0.5]), schedule=schedule, prediction=prediction)
-    tensors, meta = prior.tensors_and_meta()
-    restored = restore_prior("diffusion", {name: tensor.clone() for name, tensor in tensors.items()}, meta, SETTINGS)
-    assert torch.equal(restored.sample(alternating(20), make_generator(0)), prior.sample(alternating(20), make_generator(0)))
+    prior = build((1.0, -2.0), (3.0, 0.5), schedule=schedule, prediction=prediction, posterior_width=0.3)
+    prior.deviation.fill_(2.0)
+    restored = Prior.restore(prior.config, prior.space, {name: tensor.clone() for name, tensor in prior.tensors().items()})
+    assert torch.equal(draw(restored, alternating(20)), draw(prior, alternating(20)))
+    assert restored.posterior_width == 0.3
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -127,33 +143,61 @@ def test_objective_trains_on_codes_scaled_to_the_unit():
     moved = Latents(Posterior(latents.posterior.mu * scale + shift, latents.posterior.logvar), latents.conditions)
     losses = [
         DiffusionObjective(prior, codes, 0.0)(torch.arange(64), make_generator(0), 0.0)["total"]
-        for prior, codes in [(build(), latents), (build(scaling(shift.tolist(), scale.tolist())), moved)]
+        for prior, codes in [(build(), latents), (build(shift.tolist(), scale.tolist()), moved)]
     ]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=0.0)
 
 
 def test_objective_takes_the_samples_it_is_given():
     latents, indices = two_clusters(64), torch.tensor([5, 9, 33])
-    few = Latents(Posterior(*(value[indices] for value in latents.posterior)), latents.conditions[indices])
     losses = [
         float(DiffusionObjective(build(train_on="samples"), codes, 0.0)(rows, make_generator(0), 0.0)["total"])
-        for codes, rows in [(latents, indices), (few, torch.arange(3))]
+        for codes, rows in [(latents, indices), (latents[indices], torch.arange(3))]
     ]
     assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_measured_scaling_counts_the_variance_of_fresh_samples(fresh):
-    mu = two_clusters().posterior.mu
-    measured = measure_scaling(
-        Latents(Posterior(mu, torch.full_like(mu, 2.0)), alternating(len(mu))), "per_dimension", "samples" if fresh else "means"
-    )
+def test_fitting_scales_by_the_variance_of_fresh_samples_or_of_means(fresh):
+    mu = two_clusters(512).posterior.mu
+    wide = Latents(Posterior(mu, torch.full_like(mu, 2.0)), alternating(len(mu)))
+    prior, _ = fitted(wide, scaling="per_dimension", train_on="samples" if fresh else "means", epochs=1)
     expected = mu.var(dim=0, correction=0) + fresh * torch.tensor(2.0).exp()
-    torch.testing.assert_close(measured.scale.square(), expected)
+    torch.testing.assert_close(prior.scaling.scale.square(), expected)
+    torch.testing.assert_close(prior.deviation, torch.full((2, 2), math.e))
+
+
+def test_fitting_reports_an_epoch_a_row_and_the_loss_on_held_out_codes():
+    train, val = two_clusters(512), two_clusters(64)
+    prior, rows = fitted(train, val, epochs=3, ema_decay=0.0)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    noise = make_generator(0, rng.VALIDATION)
+    expected = DiffusionObjective(prior, val, 0.0)(torch.arange(64), noise, 0.0)["total"]
+    # Without an average, the network that stays is that of the last epoch.
+    assert rows[-1]["val_total"] == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.98])
+def test_the_averaged_weights_are_those_that_stay_if_there_is_an_average(decay, monkeypatch):
+    trainers = []
+    real = training.Trainer.use_average
+
+    def spy(self):
+        trainers.append((self, [p.detach().clone() for p in self.parameters]))
+        real(self)
+
+    monkeypatch.setattr(training.Trainer, "use_average", spy)
+    prior, _ = fitted(two_clusters(512), epochs=2, ema_decay=decay)
+    ((trainer, last),) = trainers
+    expected = trainer.average if decay else last
+    for found, wanted in zip(prior.parameters(), expected, strict=True):
+        assert torch.equal(found, wanted)
+    assert any(not torch.equal(found, weight) for found, weight in zip(prior.parameters(), last, strict=True)) == (decay > 0.0)
 
 
 def test_training_recovers_the_frequencies_and_places_of_two_clusters():
-    codes = trained(conditional=False).sample(alternating(4000), make_generator(0))
+    prior, _ = fitted(two_clusters(), conditional=False)
+    codes = draw(prior, alternating(4000), steps=25)
     distance, cluster = torch.cdist(codes, CENTRES).min(dim=1)
     assert (cluster == 0).float().mean() == pytest.approx(SHARE, abs=0.04)
     assert (distance < 4 * DEVIATION).float().mean() > 0.97
@@ -163,7 +207,8 @@ def test_training_recovers_the_frequencies_and_places_of_two_clusters():
 
 def test_conditional_training_puts_each_type_in_its_cluster():
     types = torch.arange(1000) % 2
-    codes = trained(conditional=True).sample(conditions(types), make_generator(0))
+    prior, _ = fitted(two_clusters())
+    codes = draw(prior, conditions(types), steps=25)
     assert (torch.cdist(codes, CENTRES).argmin(dim=1) == types).float().mean() > 0.99
     spread = (codes - CENTRES[types]).std(dim=0)
     torch.testing.assert_close(spread, torch.full((2,), DEVIATION), rtol=0.25, atol=0.0)
@@ -177,17 +222,15 @@ def test_conditional_training_puts_each_type_in_its_cluster():
         ({"train_on": "means", "posterior_width": 0.3, "conditional": False}, 0.0),
     ],
 )
-def test_a_prior_is_judged_by_the_codes_that_it_draws_also_when_it_is_restored(changes, width):
-    prior = build(**changes)
-    assert prior.posterior_width == width
-    assert restore_prior("diffusion", *prior.tensors_and_meta(), SETTINGS).posterior_width == width
+def test_a_prior_is_judged_by_the_codes_that_it_draws(changes, width):
+    assert build(**changes).posterior_width == width
 
 
 def test_codes_get_their_share_of_the_noise_of_their_type():
     types = torch.arange(4000) % 2
-    plain, noisy = (build(posterior_width=width, scaling=LatentScaling(2)) for width in (0.0, 0.5))
+    plain, noisy = (build(posterior_width=width) for width in (0.0, 0.5))
     noisy.deviation.copy_(torch.tensor([[1.0, 2.0], [0.0, 0.1]]))
-    away = noisy.sample(conditions(types), make_generator(0)) - plain.sample(conditions(types), make_generator(0))
+    away = draw(noisy, conditions(types)) - draw(plain, conditions(types))
     spread = torch.stack([away[types == k].std(dim=0) for k in range(2)])
     torch.testing.assert_close(spread, 0.5 * noisy.deviation, rtol=0.05, atol=1e-5)
 

@@ -48,27 +48,30 @@ PAIRS = [
     ["matched_psnr", "standard", "diffusion", -20.0, -21.0, -19.0, 0.0001],
 ]
 STEPS = [
-    ["all", 30.0, 29.0, 31.0, 1e-3, 9e-4, 2e-3, 1],
-    ["square", 32.0, 31.0, 33.0, np.nan, np.nan, np.nan, 1],
-    ["all", 39.5, 38.0, 41.0, 2e-6, -1e-6, 4e-6, 5],
-    ["square", 41.0, 40.0, 42.0, np.nan, np.nan, np.nan, 5],
-    ["all", 40.0, 39.0, 41.0, 1e-6, -2e-6, 3e-6, 25],
-    ["square", 42.0, 41.0, 43.0, np.nan, np.nan, np.nan, 25],
+    ["diffusion", 1, "all", 30.0, 29.0, 31.0, 1e-3, 9e-4, 2e-3],
+    ["diffusion", 1, "square", 32.0, 31.0, 33.0, np.nan, np.nan, np.nan],
+    ["diffusion", 5, "all", 39.5, 38.0, 41.0, 2e-6, -1e-6, 4e-6],
+    ["diffusion", 5, "square", 41.0, 40.0, 42.0, np.nan, np.nan, np.nan],
+    ["diffusion", 25, "all", 40.0, 39.0, 41.0, 1e-6, -2e-6, 3e-6],
+    ["diffusion", 25, "square", 42.0, 41.0, 43.0, np.nan, np.nan, np.nan],
 ]
 
 
 def write_project(folder, rows=None, pairs=PAIRS, steps=STEPS):
     """The files that a report is made of, in `folder`."""
     columns = ["method", "metric", "type", "value", "low", "high", "floor", "ceiling", "sd", "q95", "verdict"]
+    of_steps = ["method", "steps", "type", "psnr", "low", "high", "mmd2", "mmd2_low", "mmd2_high"]
     tables = {
-        "compare/table.csv": (columns, conditional_rows() if rows is None else rows),
-        "compare/pairs.csv": (["metric", "a", "b", "difference", "low", "high", "p"], pairs),
-        "steps/steps.csv": (["type", "psnr", "low", "high", "mmd2", "mmd2_low", "mmd2_high", "steps"], steps),
-        "train_vae/curve.csv": (["epoch", "total", "val_psnr"], [[1, 1.0, 20.0], [2, 0.01, 30.0]]),
-        "train_diffusion/curve.csv": (["epoch", "total", "val_total"], [[1, 0.5, 0.4], [2, 0.4, 0.3]]),
+        "evaluate/table": (columns, conditional_rows() if rows is None else rows),
+        "evaluate/pairs": (["metric", "a", "b", "difference", "low", "high", "p"], pairs),
+        "evaluate/steps": (of_steps, steps),
+        "train_vae/curve": (["epoch", "total", "val_psnr"], [[1, 1.0, 20.0], [2, 0.01, 30.0]]),
+        "train_prior/diffusion": (["epoch", "total", "val_total"], [[1, 0.5, 0.4], [2, 0.4, 0.3]]),
+        "train_prior/standard": (["epoch", "val_total"], [[0, 12.345]]),
+        "train_prior/earlier": (["epoch", "val_total"], [[0, 1.0]]),
     }
     for name, (names, content) in tables.items():
-        path = folder / "plots" / name
+        path = folder / "plots" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(content, columns=names).to_csv(path, index=False)
     add_figure(folder, "plots/figures/samples.png")

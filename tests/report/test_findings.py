@@ -1,76 +1,161 @@
 """Sentences: each verdict follows from the numbers, whichever way they fall."""
 
+import re
+from html import unescape
+
 import pytest
 from small_project import PAIRS, STEPS, conditional_rows, results, row, unconditional_rows
 
-from toycrystals.report.findings import findings, headline
+from toycrystals.report.page import templates
+
+GAP = PAIRS[0]
+SETS = "Do the images together have the right distribution?"
+REQUESTS = "Does an image show what was asked for?"
+COPIES = "Are a prior's codes copies of training codes?"
+COST = "How many network evaluations does latent diffusion need?"
+
+
+def parts(found, tag):
+    """The texts of the answer's elements."""
+    html = templates().get_template("answer.jinja").render(results=found)
+    return [unescape(" ".join(part.split())) for part in re.findall(f"<{tag}\\b[^>]*>(.*?)</{tag}>", html, flags=re.DOTALL)]
+
+
+def said(found):
+    return parts(found, "p")[0]
 
 
 def answers(found):
-    return {finding.question: finding.answer for finding in findings(found)}
+    return dict(zip(parts(found, "dt"), parts(found, "dd"), strict=True))
 
 
-def test_headline_names_the_best_prior_and_how_much_of_the_gap_it_closes(tmp_path):
-    text = headline(results(tmp_path)).replace("\u00a0", " ")
-    assert text.startswith("Of 2 priors, latent diffusion answers requests best: matched PSNR 40.00 dB [39.90, 40.10].")
-    assert text.endswith(
+def without_lattices(rows, *methods):
+    return [[*row[:-1], "no valid image"] if row[0] in methods else row for row in rows]
+
+
+def test_headline_names_the_best_prior_its_lead_and_how_much_of_the_gap_it_closes(tmp_path):
+    assert said(results(tmp_path)) == (
+        "Of 2 priors, latent diffusion answers requests best: matched PSNR 40.00 dB [39.90, 40.10]. "
+        "The lead of latent diffusion over N(0, I) is 20.00 dB [19.00, 21.00], permutation p = 0.0001. "
         "The gap between N(0, I) and the VAE's reconstructions is 25.00 dB [24.00, 26.00]; latent diffusion closes 80.0 % of it."
     )
 
 
-def test_a_prior_beyond_the_reconstructions_closes_all(tmp_path):
-    rows = [*conditional_rows(), row("flow", "matched_psnr", (46.0, 45.9, 46.1))]
-    assert headline(results(tmp_path, rows=rows)).endswith("flow closes all of it.")
+@pytest.mark.parametrize(
+    "lead",
+    [
+        ["matched_psnr", "diffusion", "standard", 20.0, 1.0, 21.0, 0.2],
+        ["matched_psnr", "diffusion", "standard", 20.0, -1.0, 21.0, 0.001],
+        ["mmd2_pca", "diffusion", "standard", -20.0, -21.0, -19.0, 0.001],
+    ],
+    ids=["p", "interval", "not compared"],
+)
+def test_nobody_wins_by_a_lead_that_may_be_chance(tmp_path, lead):
+    text = said(results(tmp_path, pairs=[GAP, lead]))
+    assert text.startswith("Of 2 priors, none is shown to be best")
+    assert text.endswith("that any of it is closed cannot be told.")
 
 
-def test_no_gap_where_reconstructions_are_not_ahead(tmp_path):
-    pairs = [["matched_psnr", "standard", "reconstruction", -0.1, -0.5, 0.3, 0.6]]
-    assert "There is no gap to close" in headline(results(tmp_path, pairs=pairs))
+def test_the_second_may_be_told_from_the_best_where_the_third_is_not(tmp_path):
+    rows = [*conditional_rows(), row("flow", "matched_psnr", (39.0, 30.0, 48.0)), row("mop", "matched_psnr", (39.5, 39.4, 39.6))]
+    pairs = [
+        *PAIRS,
+        ["matched_psnr", "mop", "diffusion", -0.5, -0.6, -0.4, 0.001],
+        ["matched_psnr", "flow", "diffusion", -1.0, -9.0, 8.0, 0.6],
+    ]
+    text = said(results(tmp_path, rows=rows, pairs=pairs))
+    assert text.startswith("Of 4 priors, none is shown to be best")
+    assert "latent diffusion 40.00 dB [39.90, 40.10] and flow 39.00" in text
 
 
-def test_none_is_closed_where_no_prior_beats_the_standard_normal(tmp_path):
+def test_nobody_wins_without_lattices(tmp_path):
+    rows = conditional_rows()
+    text = said(results(tmp_path / "best", rows=without_lattices(rows, "diffusion")))
+    assert text.startswith("Of 2 priors, only one draws lattices: by matched PSNR, N(0, I) 20.00 dB")
+    assert text.endswith("that any of it is closed cannot be told.")
+    text = said(results(tmp_path / "start", rows=without_lattices(rows, "standard")))
+    assert text.startswith("Of 2 priors, only one draws lattices: by matched PSNR, latent diffusion")
+    assert text.endswith("is not measured, for the images of one of them are no lattices.")
+    assert said(results(tmp_path / "none", rows=without_lattices(rows, "standard", "diffusion"))) == (
+        "None of 2 priors draws a lattice at all."
+    )
+
+
+def test_what_has_no_lattices_is_not_judged_by_any_finding(tmp_path):
+    found = answers(results(tmp_path, rows=without_lattices(conditional_rows(), "diffusion")))
+    assert found[REQUESTS].endswith("No image of latent diffusion is a lattice.")
+    for question in (SETS, COPIES):
+        assert "not judged, for no image is a lattice: latent diffusion" in found[question]
+    assert COST not in found
+
+
+@pytest.mark.parametrize(("low", "p"), [(-0.2, 0.3), (-0.2, 0.001), (0.1, 0.3)])
+def test_a_rest_that_may_be_chance_is_none(tmp_path, low, p):
+    rest = ["matched_psnr", "reconstruction", "diffusion", 0.1, low, 0.4, p]
+    assert said(results(tmp_path, pairs=[*PAIRS, rest])).endswith("latent diffusion closes all of it, as far as can be told.")
+
+
+def test_a_rest_that_is_told_is_left(tmp_path):
+    rest = ["matched_psnr", "diffusion", "reconstruction", -5.0, -5.1, -4.9, 0.001]
+    assert said(results(tmp_path, pairs=[*PAIRS, rest])).endswith("latent diffusion closes 80.0 % of it.")
+
+
+@pytest.mark.parametrize(
+    "gap", [[-0.1, -0.5, 0.3, 0.6], [2.0, 1.0, 3.0, 0.001], [-2.0, -3.0, 1.0, 0.001], [-2.0, -3.0, -1.0, 0.2]]
+)
+def test_no_gap_where_reconstructions_are_not_shown_to_be_ahead(tmp_path, gap):
+    pairs = [["matched_psnr", "standard", "reconstruction", *gap], PAIRS[1]]
+    assert "No gap can be told" in said(results(tmp_path, pairs=pairs))
+
+
+def test_one_prior_wins_nothing(tmp_path):
     rows = [row for row in conditional_rows() if row[0] != "diffusion"]
-    assert headline(results(tmp_path, rows=rows)).endswith("none of it is closed.")
-
-
-@pytest.mark.parametrize(("low", "p", "answer"), [(1.0, 0.001, "Yes"), (-1.0, 0.001, "That cannot"), (1.0, 0.2, "That cannot")])
-def test_a_lead_needs_interval_and_test(tmp_path, low, p, answer):
-    pairs = [PAIRS[0], ["matched_psnr", "diffusion", "standard", 20.0, low, 21.0, p]]
-    found = answers(results(tmp_path, pairs=pairs))
-    assert found["Is the lead of latent diffusion over N(0,\u00a0I) more than chance?"].startswith(answer)
-
-
-def test_the_lead_is_read_whichever_way_round_the_table_has_it(tmp_path):
-    text = answers(results(tmp_path))["Is the lead of latent diffusion over N(0,\u00a0I) more than chance?"]
-    assert text.replace("\u00a0", " ") == "Yes: 20.00 dB [19.00, 21.00], permutation p = 0.0001."
+    text = said(results(tmp_path, rows=rows))
+    assert text.startswith("There is one prior: by matched PSNR, N(0, I) 20.00 dB")
+    assert "best" not in text
 
 
 def test_floor_verdicts_are_those_of_the_table(tmp_path):
     found = answers(results(tmp_path))
-    assert found["Do the images together have the right distribution?"].endswith("latent diffusion; not: N(0,\u00a0I).")
-    copies = found["Are a prior's codes copies of training codes?"].replace("\u00a0", " ")
-    assert "within what real codes score: N(0, I) (0.2 %" in copies
-    assert "above what real codes score: latent diffusion (10.0 %" in copies
+    assert "within what real ones score: latent diffusion −1 ×" in found[SETS]
+    assert "above what real ones score: N(0, I)" in found[SETS]
+    assert "within what real ones score: N(0, I) 0.2 % [0.1, 0.3] (real up to 6.0)" in found[COPIES]
+    assert "above what real ones score: latent diffusion 10.0 %" in found[COPIES]
 
 
-def test_unconditional_priors_are_judged_as_sets_without_a_floor(tmp_path):
-    found = results(tmp_path, rows=unconditional_rows(), pairs=[])
-    assert "latent diffusion is as a set nearest to held-out images" in headline(found)
+@pytest.mark.parametrize(
+    ("pair", "answer"),
+    [
+        (
+            ["standard", "diffusion", 3e-3, 2e-3, 4e-3, 0.001],
+            "Of 2 priors, latent diffusion is as a set nearest to held-out images",
+        ),
+        (["standard", "diffusion", 3e-3, 2e-3, 4e-3, 0.06], "Of 2 priors, none is shown to be best: by MMD²"),
+    ],
+)
+def test_unconditional_priors_are_judged_as_sets_without_a_floor(tmp_path, pair, answer):
+    found = results(tmp_path, rows=unconditional_rows(), pairs=[["mmd2_pca", *pair]])
+    assert said(found).startswith(answer)
+    assert "lead of latent diffusion over N(0, I) is 3,000.0 × 10⁻⁶" in said(found)
     texts = answers(found)
-    assert "told no conditions" in texts["Does an image show what was asked for?"]
-    assert "There is no floor" in texts["Do the images together have the right distribution?"]
-    assert not any("lead" in question for question in texts)
+    assert "told no conditions" in texts[REQUESTS]
+    assert "without a floor to compare with: latent diffusion" in texts[SETS]
 
 
-def test_no_verdict_is_given_where_no_image_is_a_lattice(tmp_path):
-    rows = [[*row[:-1], "no valid image"] if row[0] == "standard" else row for row in conditional_rows()]
-    found = answers(results(tmp_path, rows=rows))
-    assert found["Does an image show what was asked for?"].endswith("No image of N(0,\u00a0I) is a lattice.")
-    assert "not judged, for no image is a lattice: N(0,\u00a0I)" in found["Are a prior's codes copies of training codes?"]
+def test_priors_without_values_have_no_answer(tmp_path):
+    found = results(tmp_path, rows=[row("real", "matched_psnr", (60.0, 59.0, 61.0)), row("flow", "odd", (1.0, 0.0, 2.0))])
+    assert said(found) == "No prior has a value of a primary metric."
 
 
-@pytest.mark.parametrize(("steps", "answer"), [(STEPS, "With 5, "), ([STEPS[0], STEPS[4]], "All 25 that were tried")])
-def test_cost_is_the_fewest_evaluations_whose_interval_includes_the_most(tmp_path, steps, answer):
-    assert answers(results(tmp_path, steps=steps))["How many network evaluations does the diffusion prior need?"].startswith(
-        answer
-    )
+@pytest.mark.parametrize(
+    ("psnr", "answer"),
+    [
+        ([30.0, 39.5, 40.0], "from 5 on, the interval includes what 25 reach: matched PSNR 40.0 dB."),
+        ([30.0, 37.0, 40.0], "with fewer, no interval includes what 25 reach: matched PSNR 40.0 dB."),
+        ([39.5, 37.0, 40.0], "with fewer, no interval includes what 25 reach: matched PSNR 40.0 dB."),
+    ],
+)
+def test_cost_is_from_where_on_every_interval_includes_what_the_most_reach(tmp_path, psnr, answer):
+    overall = [row for row in STEPS if row[2] == "all"]
+    steps = [[*row[:3], value, value - 1, value + 1, *row[6:]] for row, value in zip(overall, psnr, strict=True)]
+    assert answers(results(tmp_path, steps=steps))[COST].endswith(answer)

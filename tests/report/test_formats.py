@@ -5,34 +5,34 @@ import math
 import pandas as pd
 import pytest
 
-from toycrystals.report.formats import form_of, listed, p_value, size
+from toycrystals.report.formats import form_of, levels, listed, p_value
+
+NAN = math.nan
 
 
 def rows(*estimates):
     return pd.DataFrame(estimates, columns=["value", "low", "high"])
 
 
-NAN = math.nan
-
-
 @pytest.mark.parametrize(
-    ("metric", "estimates", "heading", "text"),
+    ("metric", "estimates", "unit", "text"),
     [
-        ("matched_psnr", [(47.0667, 46.9827, 47.1421)], "matched PSNR, dB", "47.07\u00a0dB [46.98,\u00a047.14]"),
-        ("mmd2_pca", [(-7.4e-7, -1.8e-5, 2.0e-5)], "MMD², PCA, 10⁻⁶", "−1\u00a0×\u00a010⁻⁶ [−18,\u00a020]"),
-        ("mmd2_pca", [(0.0359, 0.0336, 0.0380)], "MMD², PCA", "0.0359 [0.0336,\u00a00.0380]"),
-        ("copy_code", [(0.132, 0.122, 0.143)], "codes close to a training code, %", "13.2\u00a0% [12.2,\u00a014.3]"),
-        ("theta_error_median", [(0.0043, 0.0042, 0.0045)], "angle error, median, °", "0.00430° [0.00420,\u00a00.00450]"),
-        ("rate", [(6.35413, NAN, NAN)], "KL(q(z|x) || p(z)), nats", "6.35\u00a0nats"),
-        ("active_units", [(7, NAN, NAN)], "active units", "7"),
-        ("matched_psnr", [(NAN, NAN, NAN)], "matched PSNR, dB", "–"),
-        ("unheard_of", [(1.5, 1.4, 1.6)], "unheard_of", "1.50 [1.40,\u00a01.60]"),
-        ("valid", [(1.0, 1.0, 1.0)], "images that are a lattice about the centre, %", "100\u00a0% [100,\u00a0100]"),
+        ("matched_psnr", [(47.0667, 46.9827, 47.1421)], ", dB", "47.07\u00a0dB [46.98,\u00a047.14]"),
+        ("mmd2_pca", [(-7.4e-7, -1.8e-5, 2.0e-5)], ", 10⁻⁶", "−1\u00a0×\u00a010⁻⁶ [−18,\u00a020]"),
+        ("mmd2_pca", [(0.005, -3.0, 3.0)], ", 10⁻³", "5\u00a0×\u00a010⁻³ [−3,000,\u00a03,000]"),
+        ("mmd2_pca", [(0.0359, 0.0336, 0.0380)], "", "0.0359 [0.0336,\u00a00.0380]"),
+        ("copy_code", [(0.132, 0.122, 0.143)], ", %", "13.2\u00a0% [12.2,\u00a014.3]"),
+        ("theta_error_median", [(0.0043, 0.0042, 0.0045)], ", °", "0.00430° [0.00420,\u00a00.00450]"),
+        ("rate", [(6.35413, NAN, NAN)], ", nats", "6.35\u00a0nats"),
+        ("active_units", [(7, NAN, NAN)], "", "7"),
+        ("matched_psnr", [(NAN, NAN, NAN)], ", dB", "–"),
+        ("unheard_of", [(1.5, 1.4, 1.6)], "", "1.50 [1.40,\u00a01.60]"),
+        ("valid", [(1.0, 1.0, 1.0)], ", %", "100\u00a0% [100,\u00a0100]"),
     ],
 )
-def test_estimates_read_as_they_should(metric, estimates, heading, text):
+def test_estimates_read_as_they_should(metric, estimates, unit, text):
     form = form_of(metric, rows(*estimates))
-    assert form.heading == heading
+    assert form.heading == form.label + unit
     assert form.estimate(*estimates[0]) == text
 
 
@@ -40,9 +40,11 @@ def test_what_rounds_to_nothing_has_no_sign():
     assert form_of("aspect_w1", rows((5.0, 4.0, 6.0))).number(-0.001) == "0.0"
 
 
-def test_lists_sizes_and_p_values():
+def test_lists_and_p_values():
     assert [listed("a"), listed("ab"), listed("abc"), listed("")] == ["a", "a and b", "a, b and c", ""]
-    assert [size(216), size(1600), size(33915320), size(207000448)] == [
-        f"{number}\u00a0{unit}" for number, unit in (("216", "bytes"), ("1.6", "kB"), ("33.9", "MB"), ("207", "MB"))
-    ]
     assert [p_value(9.999e-05), p_value(0.0143986), p_value(0.8216), p_value(NAN)] == ["0.0001", "0.014", "0.82", "–"]
+
+
+def test_real_images_have_a_level_a_posterior_width():
+    table = pd.DataFrame({"floor": [1.0, 1.0, 2.0, NAN], "ceiling": [NAN] * 4, "q95": [3.0, 3.0, 4.0, NAN]})
+    assert levels(table).to_numpy().tolist() == [[1.0, 3.0], [2.0, 4.0]]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from toycrystals.conditioning import ConditionEncoder, Conditions, keep_mask
+from toycrystals.crystals.conditions import ConditionEncoder, Conditions, keep_mask
 from toycrystals.diffusion.schedule import Schedule
-from toycrystals.networks import ResidualBlock
+from toycrystals.models.networks import ResidualBlock
 
 Prediction = Literal["eps", "x0", "v"]
 
@@ -53,20 +53,18 @@ class Backbone(nn.Module):
 
 
 class NetworkDenoiser(nn.Module):
-    """A `Denoiser` from a backbone, a schedule and the meaning of the backbone's output.
+    """A `Denoiser` from a backbone, a schedule and the meaning of the backbone's output."""
 
-    `guidance` w (Ho and Salimans 2022): outputs are null + w (conditional - null); 1 asks the network once.
-    """
-
-    def __init__(self, backbone: Backbone, schedule: Schedule, prediction: Prediction, guidance: float = 1.0) -> None:
+    def __init__(self, backbone: Backbone, schedule: Schedule, prediction: Prediction) -> None:
         super().__init__()
-        self.backbone, self.schedule, self.prediction, self.guidance = backbone, schedule, prediction, guidance
+        self.backbone, self.schedule, self.prediction = backbone, schedule, prediction
 
-    def forward(self, x_t: Tensor, t: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
+    def forward(self, x_t: Tensor, t: Tensor, conditions: Conditions, guidance: float = 1.0) -> tuple[Tensor, Tensor]:
+        """`guidance` w (Ho and Salimans 2022): outputs are null + w (conditional - null); 1 asks the network once."""
         output = self.backbone(x_t, t, conditions)
-        if self.guidance != 1.0:
+        if guidance != 1.0:
             null = self.backbone(x_t, t, conditions, torch.zeros_like(t, dtype=torch.bool))
-            output = null + self.guidance * (output - null)
+            output = null + guidance * (output - null)
         alpha_t, sigma_t = (level[:, None] for level in self.schedule(t))
         return estimates(output, x_t, alpha_t, sigma_t, self.prediction)
 

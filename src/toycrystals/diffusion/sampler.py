@@ -8,13 +8,24 @@ One step from t to s < t, with x_0 and eps the denoiser's estimates at x_t:
 """
 
 import itertools
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from toycrystals.conditioning import Conditions
+from toycrystals.crystals.conditions import Conditions
 from toycrystals.diffusion.denoiser import Denoiser
 from toycrystals.diffusion.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How codes are drawn step by step: which of `SAMPLERS`, number of steps, eta (0 DDIM, 1 DDPM), guidance (1 is none)."""
+
+    sampler: str
+    steps: int
+    eta: float
+    guidance: float
 
 
 def time_grid(steps: int) -> Tensor:
@@ -36,19 +47,22 @@ def ddim_step(
     return x_s
 
 
+# A sampler by name: from x_t, the estimates x_0 and eps, and the times t and s < t to x_s.
+SAMPLERS = {"ddim": ddim_step}
+
+
 def sample(
     denoiser: Denoiser,
     schedule: Schedule,
     x_1: Tensor,
     conditions: Conditions,
     generator: torch.Generator,
-    steps: int,
-    eta: float = 0.0,
+    settings: SamplerSettings,
 ) -> Tensor:
-    """Walk x_1 ~ N(0, I) [N, D] down the grid to data [N, D], asking the denoiser `steps` times."""
-    grid = time_grid(steps)
+    """Walk x_1 ~ N(0, I) [N, D] down the grid to data [N, D], asking the denoiser once a step."""
+    step = SAMPLERS[settings.sampler]
     x = x_1
-    for t, s in itertools.pairwise(grid):
+    for t, s in itertools.pairwise(time_grid(settings.steps)):
         x_0, eps = denoiser(x, t.to(x).expand(len(x)), conditions)
-        x = ddim_step(x, x_0, eps, t, s, schedule, eta, generator)
+        x = step(x, x_0, eps, t, s, schedule, settings.eta, generator)
     return x

@@ -10,16 +10,12 @@ quantity, the overlap, is what the site adds to the correlation of image and lat
 weighted by the overlaps, has the stationary points of that correlation as its own.
 """
 
-# ruff: noqa: ANN001, ANN202 (compiled functions have the types of their arguments)
+# ruff: noqa: ANN001, ANN201, ANN202 (compiled functions have the types of their arguments)
 import math
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Pixels = NDArray[np.float32]
-Rows = NDArray[np.intp]
 # In units of sigma: how far a site sees, and how far off its atom may be.
 _REACH, _FURTHEST = 3.0, 2.5
 _LEAST_CERTAINTY = 0.1
@@ -76,7 +72,13 @@ def _look(image, x, y, sigma, gx, gy):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _normal_equations(images, rows, sites, directions, sigma, hessian, gradient):  # type: ignore[no-untyped-def]
+def normal_equations(images, rows, sites, directions, sigma):  # type: ignore[no-untyped-def]
+    """Hessian [B, 3, 3] and gradient [B, 3] of the least squares that moves lattices onto the atoms of their images.
+
+    `images` [N, H, H] with lattice b in image `rows[b]`; `sites` [B, S, 2] in (x, y) pixels; `directions` [B, S, 2], how each
+    site moves with the aspect; `sigma` [B]. The unknowns are the steps in log spacing, theta (radians) and aspect.
+    """
+    hessian, gradient = np.zeros((len(rows), 3, 3)), np.zeros((len(rows), 3))
     size = images.shape[1]
     centre = size / 2
     gx, gy = np.empty(size), np.empty(size)
@@ -100,14 +102,23 @@ def _normal_equations(images, rows, sites, directions, sigma, hessian, gradient)
                 gradient[b, i] += along_x * dx + along_y * dy
                 for j in range(3):
                     hessian[b, i, j] += along_x * jacobian[j, 0] + along_y * jacobian[j, 1]
+    return hessian, gradient
 
 
 @numba.njit(cache=True, nogil=True)
-def _presence(images, rows, sites, sigma, nearest, present, atoms):  # type: ignore[no-untyped-def]
+def presence(images, rows, sites, sigma):  # type: ignore[no-untyped-def]
+    """Which sites [B, S] have an atom, and where it is [B, S, 2].
+
+    Lattice b has `sites` [S, 2], the central one first, and atoms of `sigma` in image `rows[b]`. Of sites outside the image
+    nothing can be told: they count as present and in place.
+    """
+    present, atoms = np.ones(sites.shape[:2], dtype=np.bool_), sites.copy()
     size = images.shape[1]
     gx, gy = np.empty(size), np.empty(size)
     amplitude = np.empty(sites.shape[1])
     for b in range(len(rows)):
+        # What is seen further than half a neighbour's distance off is the neighbour.
+        furthest2 = 0.25 * np.min(np.sum((sites[b, 1:9] - sites[b, 0]) ** 2, axis=1))
         weight, square = 0.0, 0.0
         for s in range(sites.shape[1]):
             x, y = sites[b, s]
@@ -116,57 +127,29 @@ def _presence(images, rows, sites, sigma, nearest, present, atoms):  # type: ign
                 overlap, dx, dy, _, _ = _look(images[rows[b]], x, y, sigma[b], gx, gy)
                 distance2 = dx * dx + dy * dy
                 amplitude[s] = overlap
-                if distance2 <= 0.25 * nearest[b] ** 2:
+                if distance2 <= furthest2:
                     amplitude[s] *= math.exp(min(0.25 * distance2 / sigma[b] ** 2, _CORRECTION))
                     atoms[b, s] = x + dx, y + dy
                 weight += overlap
                 square += overlap * overlap
         usual = square / weight if weight > 0.0 else 1.0
-        for s in range(sites.shape[1]):
-            present[b, s] = amplitude[s] > _ABSENT * usual
+        present[b] = amplitude > _ABSENT * usual
+    return present, atoms
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _correlate(standard, rows, exact, ncc):  # type: ignore[no-untyped-def]
-    pixels = exact.shape[1]
+def correlation(standard, rows, exact):  # type: ignore[no-untyped-def]
+    """NCC [B] of `exact` [B, H, W] with rows of the standardised images `standard` [N, H W]; 0 for a constant image."""
+    ncc = np.zeros(len(rows))
     for b in range(len(rows)):
-        image, template = standard[rows[b]], exact[b]
+        image, template = standard[rows[b]], exact[b].ravel()
         total, square, product = 0.0, 0.0, 0.0
-        for i in range(pixels):
+        for i in range(len(template)):
             value = np.float64(template[i])
             total += value
             square += value * value
             product += value * image[i]
-        variance = square - total * total / pixels
-        ncc[b] = product / math.sqrt(variance) if variance > 1e-8 else 0.0
-
-
-def normal_equations(images: Pixels, rows: Rows, sites: Floats, directions: Floats, sigma: Floats) -> tuple[Floats, Floats]:
-    """Hessian [B, 3, 3] and gradient [B, 3] of the least squares that moves lattices onto the atoms of their images.
-
-    `images` [N, H, H] with lattice b in image `rows[b]`; `sites` [B, S, 2] in (x, y) pixels; `directions` [B, S, 2], how each
-    site moves with the aspect; `sigma` [B]. The unknowns are the steps in log spacing, theta (radians) and aspect.
-    """
-    hessian, gradient = np.zeros((len(rows), 3, 3)), np.zeros((len(rows), 3))
-    _normal_equations(images, rows, sites, directions, sigma, hessian, gradient)
-    return hessian, gradient
-
-
-def presence(images: Pixels, rows: Rows, sites: Floats, sigma: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """Which sites [B, S] have an atom, and where it is [B, S, 2].
-
-    Lattice b has `sites` [S, 2], the central one first, and atoms of `sigma` in image `rows[b]`. Of sites outside the image
-    nothing can be told: they count as present and in place.
-    """
-    # What is seen further than half a neighbour's distance off is the neighbour.
-    nearest = np.hypot(*np.moveaxis(sites[:, 1:9] - sites[:, :1], 2, 0)).min(axis=1)
-    present, atoms = np.ones(sites.shape[:2], dtype=np.bool_), sites.copy()
-    _presence(images, rows, sites, sigma, nearest, present, atoms)
-    return present, atoms
-
-
-def correlation(standard: Pixels, rows: Rows, exact: Pixels) -> Floats:
-    """NCC [B] of `exact` [B, H, W] with rows of the standardised images `standard` [N, H W]; 0 for a constant image."""
-    ncc = np.empty(len(rows))
-    _correlate(standard, rows, exact.reshape(len(exact), -1), ncc)
+        variance = square - total * total / len(template)
+        if variance > 1e-8:
+            ncc[b] = product / math.sqrt(variance)
     return ncc

@@ -1,32 +1,21 @@
 """Images with a known fault: each shows which measures can see that fault, and which cannot."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from toycrystals.conditioning import Conditions
-from toycrystals.dataset import LABELS as LABEL_NAMES
-from toycrystals.dataset import VARIANTS, DatasetSpec, Samples, redraw
-from toycrystals.metrics.copying import same_condition
+from toycrystals.crystals.conditions import nearest_conditions
+from toycrystals.crystals.dataset import DatasetSpec, Samples, redraw
+from toycrystals.crystals.variants import LABELS as LABEL_NAMES
+from toycrystals.crystals.variants import VARIANTS
+from toycrystals.metrics.copying import conditions_of
 
 Images = NDArray[np.uint8]  # [N, 1, H, W]
 COLLAPSED = 64
 _THETA = LABEL_NAMES.index("theta")
 # The part of the angles' range that one control lacks.
 _MISSING = (1 / 3, 1 / 2)
-LABELS = {
-    "shuffled": "conditions shuffled",
-    "rotated": "rotated by 90°",
-    "blurred": "blurred by 1 px",
-    "shifted": "shifted by 1 px",
-    "collapsed": f"collapsed to {COLLAPSED} images",
-    "copies": "copies of training images",
-    "type_missing": "one type missing",
-    "angles_missing": "a range of angles missing",
-}
 
 
 def make_controls(spec: DatasetSpec, held_out: Samples, training: Samples) -> dict[str, Images]:
@@ -37,7 +26,8 @@ def make_controls(spec: DatasetSpec, held_out: Samples, training: Samples) -> di
     images = redraw(spec, held_out.type, held_out.factors).images
     controls = {
         "shuffled": images[np.random.default_rng(0).permutation(len(images))],
-        "rotated": rotated(spec, held_out),
+        # A quarter turn, which no square shows.
+        "rotated": turned(spec, held_out, np.pi / 2),
         "blurred": blurred(images),
         "shifted": np.concatenate([images[:, :, :, :1], images[:, :, :, :-1]], axis=3),
         "collapsed": collapsed(images, held_out.type),
@@ -52,11 +42,11 @@ def make_controls(spec: DatasetSpec, held_out: Samples, training: Samples) -> di
     return controls
 
 
-def rotated(spec: DatasetSpec, held_out: Samples) -> Images:
-    """Every request is answered a quarter turn too far about the central site, which no square shows."""
-    turned = replace(held_out, factors=held_out.factors.copy())
-    turned.factors[:, 1] += np.pi / 2
-    return redraw(spec, turned.type, turned.factors).images
+def turned(spec: DatasetSpec, held_out: Samples, angle: NDArray[np.floating] | float) -> Images:
+    """Every request is answered `angle` too far about the central site."""
+    factors = held_out.factors.copy()
+    factors[:, 1] += np.float32(angle)
+    return redraw(spec, held_out.type, factors).images
 
 
 def blurred(images: Images) -> Images:
@@ -70,25 +60,20 @@ def collapsed(images: Images, types: NDArray[np.int64]) -> Images:
     """`COLLAPSED` different images in all, over and over: of the right type, at few angles."""
     result = images.copy()
     kinds = np.unique(types)
-    for k in kinds:
-        rows = np.flatnonzero(types == k)
+    for rows in (np.flatnonzero(types == k) for k in kinds):
         few = rows[: max(1, COLLAPSED // len(kinds))]
-        result[rows] = images[few[np.arange(len(rows)) % len(few)]]
+        result[rows] = images[np.resize(few, len(rows))]
     return result
 
 
 def copies(spec: DatasetSpec, held_out: Samples, training: Samples) -> Images:
-    """For each condition the training image whose condition is nearest."""
-    asked, known = (Conditions(torch.from_numpy(s.type), torch.from_numpy(s.labels)) for s in (held_out, training))
-    near = same_condition(asked, known, spec.variant, candidates=1)
-    if near is None:  # nothing is nearer than anything else: the training images of the type in their order
-        rows = np.empty(len(held_out), dtype=np.int64)
-        for k in np.unique(held_out.type):
-            here = np.flatnonzero(held_out.type == k)
-            pool = np.flatnonzero(training.type == k)
-            rows[here] = pool[np.arange(len(here)) % len(pool)]
-        return training.images[rows]
-    return np.asarray(training.images[near[:, 0].numpy()])
+    """For each condition the training image whose condition is nearest; where all are, those of the type in their order."""
+    asked = conditions_of(held_out)
+    source = torch.empty(len(asked), dtype=torch.long)
+    for rows, found in nearest_conditions(asked, conditions_of(training), spec.variant, k=1):
+        turn = (asked.type == asked.type[rows[0]]).cumsum(0)[rows] - 1
+        source[rows] = found[:, 0] if found.ndim == 2 else found[turn % len(found)]
+    return np.asarray(training.images[source.numpy()])
 
 
 def type_missing(spec: DatasetSpec, held_out: Samples) -> Images:
@@ -101,6 +86,4 @@ def angles_missing(spec: DatasetSpec, held_out: Samples) -> Images:
     """Angles in a sixth of the range are never drawn: their requests are answered at the angle that far below."""
     theta = held_out.factors[:, 1]
     low, high = (share * VARIANTS[spec.variant].theta[1] for share in _MISSING)
-    turned = replace(held_out, factors=held_out.factors.copy())
-    turned.factors[:, 1] = np.where((theta >= low) & (theta < high), theta - (high - low), theta)
-    return redraw(spec, turned.type, turned.factors).images
+    return turned(spec, held_out, np.where((theta >= low) & (theta < high), low - high, 0.0))

@@ -10,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toycrystals.conditioning import Conditions, label_distance
-from toycrystals.dataset import VARIANTS, VariantName
-from toycrystals.errors import UserError
-from toycrystals.lattice import TYPES
+from toycrystals.crystals.conditions import Conditions, nearest_conditions
+from toycrystals.crystals.dataset import Samples
 
 Floats = NDArray[np.float64]
 # A sample is close when it is closer than all but this share of the held-out samples of its type.
@@ -21,26 +19,22 @@ CLOSE = 0.05
 _CHUNK = 256
 
 
-def same_condition(asked: Conditions, training: Conditions, variant: VariantName, candidates: int) -> Tensor | None:
+def conditions_of(samples: Samples) -> Conditions:
+    """What a model may be told of samples."""
+    return Conditions(torch.from_numpy(samples.type), torch.from_numpy(samples.labels))
+
+
+def same_condition(asked: Conditions, training: Conditions, variant: str, candidates: int) -> Tensor | None:
     """For each of N conditions, the `candidates` training samples of its type with the nearest visible labels: rows [N, K].
 
     A type with fewer training samples repeats its last one. None where the variant shows no label but the type: then no
     training sample is nearer in condition than another. Raises `UserError` if a type has no training sample at all.
     """
-    kinds = sorted(set(asked.type.tolist()))
-    for kind in kinds:
-        if not (training.type == kind).any():
-            raise UserError(f"no training sample is of type {TYPES[kind]}; raise data.n_train")
-    if not any(VARIANTS[variant].visible):
-        return None
     near = torch.zeros((len(asked), candidates), dtype=torch.long)
-    for kind in kinds:
-        pool = (training.type == kind).nonzero().squeeze(1)
-        rows = (asked.type == kind).nonzero().squeeze(1)
-        for part in torch.tensor_split(rows, len(rows) // _CHUNK + 1):
-            away = label_distance(asked.labels[part], training.labels[pool], kind, variant)
-            found = pool[away.topk(min(candidates, len(pool)), dim=1, largest=False).indices]
-            near[part] = torch.cat([found, found[:, -1:].expand(-1, candidates - found.shape[1])], dim=1)
+    for rows, found in nearest_conditions(asked, training, variant, candidates):
+        if found.ndim == 1:
+            return None
+        near[rows] = torch.cat([found, found[:, -1:].expand(-1, candidates - found.shape[1])], dim=1)
     return near
 
 
@@ -49,36 +43,34 @@ def nearest_distance(x: Tensor, training: Tensor, near: Tensor | None, deviation
 
     `deviation` [M, D] divides the differences. NaN where x is not finite.
     """
+    deviation = torch.ones_like(training) if deviation is None else deviation
+    weight, t = deviation.double() ** -2, training.double()
     parts = []
     for rows in torch.tensor_split(torch.arange(len(x)), len(x) // _CHUNK + 1):
-        columns = None if near is None else near[rows]
-        squared = _squared(x[rows], training, columns, deviation)
+        if near is not None:
+            squared = ((x[rows, None] - training[near[rows]]) / deviation[near[rows]]).double().square().sum(dim=2)
+        else:
+            # (x - t)^2 w = x^2 w - 2 x t w + t^2 w: products of matrices instead of an array [n, M, D].
+            z = x[rows].double().nan_to_num()
+            squared = z.square() @ weight.T - 2.0 * z @ (t * weight).T + (t.square() * weight).sum(dim=1)
         parts.append(squared.min(dim=1).values.clamp_min(0.0).sqrt())
     distance: Floats = torch.cat(parts).numpy()
     distance[~torch.isfinite(x).all(dim=1).numpy()] = np.nan
     return distance
 
 
-def _squared(x: Tensor, training: Tensor, near: Tensor | None, deviation: Tensor | None) -> Tensor:
-    """Squared distances in float64: [n, K] to the rows `near`, or [n, M] to all."""
-    if near is not None:
-        difference = x[:, None] - training[near]
-        return (difference if deviation is None else difference / deviation[near]).double().square().sum(dim=2)
-    weight = torch.ones_like(training).double() if deviation is None else deviation.double() ** -2
-    # (x - t)^2 w = x^2 w - 2 x t w + t^2 w: products of matrices instead of an array [n, M, D].
-    z, t = x.double().nan_to_num(), training.double()
-    return z.square() @ weight.T - 2.0 * z @ (t * weight).T + (t.square() * weight).sum(dim=1)
-
-
-def close(distances: Floats, held_out: Floats, types: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def close(distances: Floats, held_out: Floats, types: NDArray[np.int64] | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of the distances [N] are below the `CLOSE` quantile of the held-out ones [N] of the same type, and which can be: [N].
+
+    Without `types` [N], of all of them.
 
     Of samples that owe nothing to the training samples but the distribution, a share `CLOSE` is. Where so many held-out samples
     equal a training sample, because the condition leaves nothing open, no copy can be told.
     """
     below, testable = np.zeros((2, len(distances)), dtype=np.bool_)
-    for kind in np.unique(types):
-        rows = types == kind
+    kinds = np.zeros(len(distances)) if types is None else types
+    for kind in np.unique(kinds):
+        rows = kinds == kind
         threshold = np.quantile(held_out[rows], CLOSE, method="higher")
         # A strict comparison, so that samples equal to held-out ones count like those.
         below[rows], testable[rows] = distances[rows] < threshold, threshold > 0.0

@@ -39,6 +39,14 @@ class Estimate(NamedTuple):
         low, high = value + np.quantile(replicates - replicates.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return cls(float(value), float(low), float(high), replicates)
 
+    @classmethod
+    def ratio(cls, sums: NDArray[np.floating], totals: NDArray[np.floating]) -> "Estimate":
+        """`sums` / `totals` [1 + B] by `with_ones`, of which the first is the value; replicates that drew nothing have it too."""
+        if totals[0] == 0:
+            return cls(math.nan)
+        values = np.divide(sums, totals, out=np.full(len(sums), sums[0] / totals[0]), where=totals > 0, dtype=np.float64)
+        return cls.bootstrapped(values[0], values[1:])
+
 
 def bootstrap_weights(strata: NDArray[np.int64], replicates: int, seed: int = 0) -> Weights:
     """How often each of n rows is drawn in each replicate, [B, n]: with replacement, within its stratum."""
@@ -50,16 +58,18 @@ def bootstrap_weights(strata: NDArray[np.int64], replicates: int, seed: int = 0)
     return weights
 
 
+def with_ones(weights: Weights) -> Weights:
+    """Weights [1 + B, n] whose first row counts every row once."""
+    return np.concatenate([np.ones((1, weights.shape[1]), dtype=np.float32), weights])
+
+
 def mean(values: NDArray[np.floating], weights: Weights) -> Estimate:
     """The mean of `values` [n]; rows that are NaN are left out."""
-    values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
-    if not known.any():
-        return Estimate(math.nan)
-    values, weights = values[known], weights[:, known]
-    totals = weights.sum(axis=1, dtype=np.float64)
-    replicates = np.divide(weights @ values, totals, out=np.full(len(weights), values.mean()), where=totals > 0)
-    return Estimate.bootstrapped(float(values.mean()), replicates)
+    if not known.all():
+        values, weights = values[known], weights[:, known]
+    counts = with_ones(weights)
+    return Estimate.ratio(counts @ values.astype(np.float64), counts.sum(axis=1))
 
 
 def share(hits: NDArray[np.bool_], weights: Weights) -> Estimate:
@@ -72,22 +82,22 @@ def share(hits: NDArray[np.bool_], weights: Weights) -> Estimate:
     half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
     # At the ends the formula gives 0 and 1 only up to rounding.
     low, high = (0.0 if p == 0.0 else middle - half), (1.0 if p == 1.0 else middle + half)
-    return Estimate(p, low, high, mean(hits.astype(np.float64), weights).replicates)
+    counts = with_ones(weights)
+    # Sums of whole numbers, exact in float32.
+    return Estimate(p, low, high, Estimate.ratio(counts @ hits.astype(np.float32), counts.sum(axis=1)).replicates)
 
 
-def quantile(values: NDArray[np.floating], q: float, weights: Weights) -> Estimate:
+def quantile(values: NDArray[np.floating], weights: Weights, q: float) -> Estimate:
     """The q-quantile of `values` [n]: the smallest value that at least a share q of the rows does not exceed; NaN left out."""
-    known = np.isfinite(values)
-    if not known.any():
+    order = np.argsort(values, kind="stable")[: np.isfinite(values).sum()]
+    if len(order) == 0:
         return Estimate(math.nan)
-    order = np.argsort(values[known], kind="stable")
-    ordered = np.asarray(values, dtype=np.float64)[known][order]
-    n = len(ordered)
-    value = ordered[min(n - 1, math.ceil(q * n - 1e-9) - 1)] if q > 0 else ordered[0]
-    cumulated = np.cumsum(weights[:, known][:, order], axis=1, dtype=np.float64)
+    # Counts, so float32 is exact.
+    cumulated = np.cumsum(with_ones(weights.take(order, axis=1)), axis=1)
     # At least one half, so that rows before the first one drawn are passed also where q is 0.
-    rank = (cumulated < np.maximum(q * cumulated[:, -1:] - 1e-9, 0.5)).sum(axis=1).clip(max=n - 1)
-    return Estimate.bootstrapped(float(value), np.where(cumulated[:, -1] > 0, ordered[rank], value))
+    least = np.maximum(q * cumulated[:, -1:].astype(np.float64) - 1e-9, 0.5)
+    found = values[order][(cumulated < least).sum(axis=1).clip(max=len(order) - 1)].astype(np.float64)
+    return Estimate.bootstrapped(found[0], np.where(cumulated[1:, -1] > 0, found[1:], found[0]))
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
@@ -96,23 +106,19 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
     return Estimate.bootstrapped(a.value - b.value, a.replicates - b.replicates if paired else _NONE)
 
 
-def sign_flip_test(contributions: Floats, permutations: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p-value of sum(contributions) = 0, where swapping two methods on condition i flips the sign of row i.
+def sign_flip_test(contributions: Floats, permutations: int = 10_000, seed: int = 0) -> Floats:
+    """Two-sided p-values [K] of sum(contributions) = 0, where swapping two methods on condition i flips the sign of row i.
 
-    The paired permutation test: p = (1 + number of sign patterns at least as extreme) / (1 + permutations) (Phipson and
-    Smyth 2010), so never 0. Rows that are NaN are left out.
+    The paired permutation test of each column of `contributions` [N, K], with the same swaps for all: p = (1 + number of sign
+    patterns at least as extreme) / (1 + permutations) (Phipson and Smyth 2010), so never 0. Numbers that are NaN are left out.
     """
-    return float(sign_flip_tests(contributions[:, None], permutations, seed)[0])
-
-
-def sign_flip_tests(contributions: Floats, permutations: int = 10_000, seed: int = 0) -> Floats:
-    """`sign_flip_test` of each column of `contributions` [N, K], with the same swaps for all: [K]."""
     contributions = np.nan_to_num(contributions, nan=0.0)
     # A sum that equals the observed one but for rounding is as extreme.
     least = np.abs(contributions.sum(axis=0)) - 1e-12 * np.abs(contributions).sum(axis=0)
     rng = np.random.default_rng(seed)
-    extreme = np.zeros(contributions.shape[1])
+    extreme = np.ones_like(least)
     for start in range(0, permutations, 1000):
         signs = rng.integers(0, 2, size=(min(1000, permutations - start), len(contributions)), dtype=np.int8) * 2.0 - 1.0
         extreme += np.sum(np.abs(signs @ contributions) >= least, axis=0)
-    return np.asarray((1 + extreme) / (1 + permutations))
+    p_values: Floats = extreme / (1 + permutations)
+    return p_values

@@ -8,13 +8,14 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toycrystals.dataset import exact_images
-from toycrystals.device import available_cores
-from toycrystals.lattice import LATTICES
+from toycrystals.core.device import available_cores
+from toycrystals.crystals.dataset import exact_errors
+from toycrystals.crystals.lattice import LATTICES
 
 Floats = NDArray[np.float64]
 _CHUNK = 256
@@ -51,42 +52,25 @@ def match_requested(
     mse, aspect = np.empty(len(images)), np.ones(len(images))
 
     def match(k: int, rows: NDArray[np.intp]) -> None:
-        request = _Request(images[rows], k, spacing[rows], theta[rows])
+        exact = partial(exact_errors, images[rows], k, spacing[rows], theta[rows])
         if LATTICES[k].has_aspect:
-            aspect[rows], mse[rows] = _best_aspect(request, LATTICES[k].aspect_range, aspect_step)
+            aspect[rows], mse[rows] = _best_aspect(exact, len(rows), LATTICES[k].aspect_range, aspect_step)
         else:
-            mse[rows] = request.error(aspect[rows])
+            mse[rows] = exact(aspect[rows])
 
     by_type(match, types)
     return Matched(mse, aspect)
 
 
-@dataclass(frozen=True)
-class _Request:
-    """Images [n, H, W] of one type, with the spacing [n] and theta [n] that were asked for."""
-
-    images: NDArray[np.float32]
-    type: int
-    spacing: Floats
-    theta: Floats
-
-    def error(self, aspect: Floats) -> Floats:
-        """Mean squared error a pixel against the exact crystals of `aspect` [n]: [n]."""
-        exact = exact_images(self.type, self.spacing, self.theta, aspect, self.images.shape[-1])
-        error: Floats = np.mean((exact - self.images) ** 2, axis=(1, 2), dtype=np.float64)
-        return error
-
-
-def _best_aspect(request: _Request, bounds: tuple[float, float], step: float) -> tuple[Floats, Floats]:
+def _best_aspect(error: Callable[[Floats], Floats], n: int, bounds: tuple[float, float], step: float) -> tuple[Floats, Floats]:
     """The aspect [n] of least error, and that error: a grid, then ever closer neighbours of the best, to a thousandth."""
-    n = len(request.images)
     best, least = np.empty(n), np.full(n, np.inf)
     candidates = np.tile(grid(bounds, step), (n, 1))  # [n, G]
     while True:
         for candidate in candidates.clip(*bounds).T:
-            error = request.error(candidate)
-            better = error < least
-            best[better], least[better] = candidate[better], error[better]
+            found = error(candidate)
+            better = found < least
+            best[better], least[better] = candidate[better], found[better]
         if step < 1e-3:
             return best, least
         step /= 2

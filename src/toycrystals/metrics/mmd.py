@@ -5,14 +5,16 @@ mean over bandwidths s of exp(-d^2 / (2 s^2)). No term compares a condition with
 conditions the mean is 0; the estimator that keeps k(x_i, y_i), two alike images, lies below. Single values may be negative.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
+from toycrystals.metrics.base import ALL, JudgedCodes, JudgedImages, Measures, on_codes, on_images
 from toycrystals.metrics.distribution import check_paired
-from toycrystals.metrics.intervals import Estimate, Floats, Weights
+from toycrystals.metrics.intervals import Estimate, Floats, Weights, with_ones
 
 Array = NDArray[np.floating]
 Kernel = NDArray[np.float32]
@@ -22,6 +24,19 @@ _REFERENCE_ROWS = 1024
 _TILE = 256
 # Arithmetic below the smallest normal float32, 1e-38, is a hundred times slower: no exponent and no fourth power goes there.
 _LOWEST, _TINY = -80.0, np.float32(1e-9)
+
+
+@on_images("distribution", mmd2_pca="lower")
+def mmd2_of_images(judged: JudgedImages) -> Measures:
+    """Between the features of the images and of the held-out images."""
+    return {("mmd2_pca", ALL): mmd2(judged.real_features, judged.features, judged.bandwidths, judged.weights)}
+
+
+@on_codes("latent", latent_mmd2="lower")
+def mmd2_of_codes(judged: JudgedCodes) -> Measures:
+    """Between codes and held-out codes, both with their conditions."""
+    kernel = bandwidths(judged.real_joint)
+    return {("latent_mmd2", ALL): mmd2(judged.real_joint, judged.joint, kernel, judged.weights)}
 
 
 def bandwidths(features: Array) -> Floats:
@@ -43,26 +58,14 @@ def mmd2(x: Array, y: Array, bandwidths: Floats, weights: Weights) -> Estimate:
     by (sum w)^2 - sum w^2, for w in `weights` [B, n]: a condition that is drawn twice is not compared with itself.
     """
     check_paired(x, y)
-    n = len(x)
-    w = np.concatenate([np.ones((1, n), dtype=np.float32), weights])
-    sums = np.zeros(len(w))
-    kernel = _MeanGaussian((x, y), (x, y), bandwidths)
-    for rows in _tiles(0, n):
-        products = np.zeros((len(w), rows.stop - rows.start), dtype=np.float32)
-        for columns in _tiles(rows.start, n):
-            (xx, xy), (yx, yy) = kernel(rows, columns)
-            h = xx + yy - xy - yx
-            # H is symmetric, so the tiles below the diagonal are left out and the others count twice.
-            if columns == rows:
-                np.fill_diagonal(h, 0.0)
-                h *= 0.5
-            products += w[:, columns] @ h.T
-        sums += 2 * np.einsum("bi,bi->b", w[:, rows], products, dtype=np.float64)
-    pairs = w.sum(axis=1, dtype=np.float64) ** 2 - np.sum(w**2, axis=1, dtype=np.float64)
-    if pairs[0] == 0:
-        return Estimate(np.nan)
-    values = np.divide(sums, pairs, out=np.full(len(w), sums[0] / pairs[0]), where=pairs > 0)
-    return Estimate.bootstrapped(values[0], values[1:])
+    w = with_ones(weights)
+    products = np.zeros_like(w)
+    for rows, columns, ((xx, xy), (yx, yy)) in _kernel_tiles((x, y), (x, y), bandwidths, symmetric=True):
+        # H is symmetric, so the tiles below the diagonal are left out and the others count twice.
+        h = xx + yy - xy - yx
+        products[:, rows] += w[:, columns] @ (0.5 * h if rows == columns else h).T
+    sums = 2 * np.einsum("bi,bi->b", w, products, dtype=np.float64)
+    return Estimate.ratio(sums, w.sum(axis=1, dtype=np.float64) ** 2 - np.sum(w**2, axis=1, dtype=np.float64))
 
 
 def mmd2_contrast(a: Array, b: Array, r: Array, bandwidths: Floats) -> Floats:
@@ -74,54 +77,50 @@ def mmd2_contrast(a: Array, b: Array, r: Array, bandwidths: Floats) -> Floats:
     check_paired(a, b, r)
     n = len(a)
     g = np.zeros((2, n))
-    kernel = _MeanGaussian((a, b), (a, b, r), bandwidths)
-    for rows in _tiles(0, n):
-        for columns in _tiles(0, n):
-            for side, (to_a, to_b, to_r) in enumerate(kernel(rows, columns)):
-                terms = to_a + to_b - 2 * to_r
-                if columns == rows:
-                    np.fill_diagonal(terms, 0.0)
-                g[side, rows] += terms.sum(axis=1, dtype=np.float64)
+    for rows, _, kernel in _kernel_tiles((a, b), (a, b, r), bandwidths):
+        g[:, rows] += np.sum(kernel[:, 0] + kernel[:, 1] - 2 * kernel[:, 2], axis=2, dtype=np.float64)
     contributions: Floats = (g[0] - g[1]) / max(n * (n - 1), 1)
     return contributions
 
 
-def _tiles(start: int, n: int) -> Iterator[slice]:
-    for first in range(start, n, _TILE):
-        yield slice(first, min(first + _TILE, n))
+def _kernel_tiles(
+    left: tuple[Array, ...], right: tuple[Array, ...], bandwidths: Floats, *, symmetric: bool = False
+) -> Iterator[tuple[slice, slice, Kernel]]:
+    """Rows, columns and kernel values, float32 [left sets, right sets, rows, columns], of all tiles; `symmetric` spares half.
 
-
-class _MeanGaussian:
-    """The kernel between tiles of rows of several sets of features.
-
-    Exponents come from one float64 product, [u, -|u|^2 / 2, 1] [v, 1, -|v|^2 / 2]^T = -|u - v|^2 / 2, about the common mean:
-    in float32 the difference of large norms would drown the small distances. Values are float32.
+    Values of a condition with itself are given as 0. Exponents come from one float64 product, [u, -|u|^2 / 2, 1]
+    [v, 1, -|v|^2 / 2]^T = -|u - v|^2 / 2, about the common mean: in float32 the difference of large norms would drown the small
+    distances.
     """
+    widths = np.sort(np.asarray(bandwidths, dtype=np.float64))
+    if len(widths) == 0 or widths[0] <= 0 or not np.allclose(widths[1:], 2 * widths[:-1]):
+        raise ValueError(f"bandwidths must be positive, each twice the last: got {bandwidths}")
+    centre = np.mean([np.mean(features, axis=0, dtype=np.float64) for features in right], axis=0)
+    u, v = ((np.stack(sets) - centre) / widths[-1] for sets in (left, right))  # (sets, n, D)
+    norm_u, norm_v = (-0.5 * np.sum(points**2, axis=2, keepdims=True) for points in (u, v))
+    u = np.concatenate([u, norm_u, np.ones_like(norm_u)], axis=2)
+    v = np.concatenate([v, np.ones_like(norm_v), norm_v], axis=2)
+    tiles = [slice(start, start + _TILE) for start in range(0, u.shape[1], _TILE)]
+    for (i, rows), (j, columns) in itertools.product(enumerate(tiles), repeat=2):
+        if symmetric and j < i:
+            continue
+        exponent = np.concatenate(u[:, rows]) @ np.concatenate(v[:, columns]).T
+        values = _mean_gaussian(exponent, len(widths)).reshape(len(u), -1, len(v), exponent.shape[1] // len(v))
+        values = values.transpose(0, 2, 1, 3)
+        if i == j:
+            np.einsum("abii->abi", values)[:] = 0.0
+        yield rows, columns, values
 
-    def __init__(self, left: tuple[Array, ...], right: tuple[Array, ...], bandwidths: Floats) -> None:
-        ordered = np.sort(np.asarray(bandwidths, dtype=np.float64))
-        if len(ordered) == 0 or ordered[0] <= 0 or not np.allclose(ordered[1:], 2 * ordered[:-1]):
-            raise ValueError(f"bandwidths must be positive, each twice the last: got {bandwidths}")
-        self.count, widest = len(ordered), ordered[-1]
-        centre = np.mean([np.mean(features, axis=0, dtype=np.float64) for features in right], axis=0)
-        u = (np.stack(left) - centre) / widest  # (sets, n, D)
-        v = (np.stack(right) - centre) / widest
-        norm_u, norm_v = (np.sum(points**2, axis=2, keepdims=True) for points in (u, v))
-        self.left = np.concatenate([u, -0.5 * norm_u, np.ones_like(norm_u)], axis=2)
-        self.right = np.concatenate([v, np.ones_like(norm_v), -0.5 * norm_v], axis=2)
 
-    def __call__(self, rows: slice, columns: slice) -> Kernel:
-        """Values [left sets, right sets, rows, columns]."""
-        u, v = self.left[:, rows], self.right[:, columns]
-        exponent = u.reshape(-1, u.shape[2]) @ v.reshape(-1, v.shape[2]).T
-        power = np.exp(exponent.clip(_LOWEST, 0.0).astype(np.float32))
-        total = power.copy()
-        for _ in range(self.count - 1):
-            # Half the bandwidth is the fourth power.
-            np.maximum(power, _TINY, out=power)
-            np.square(power, out=power)
-            np.square(power, out=power)
-            total += power
-        total /= self.count
-        values: Kernel = total.reshape(len(u), u.shape[1], len(v), v.shape[1]).transpose(0, 2, 1, 3)
-        return values
+def _mean_gaussian(exponent: Floats, count: int) -> Kernel:
+    """The mean of exp over `count` bandwidths, where `exponent` is that of the widest; float32."""
+    power = np.exp(exponent.clip(_LOWEST, 0.0).astype(np.float32))
+    total = power.copy()
+    for _ in range(count - 1):
+        # Half the bandwidth is the fourth power.
+        np.maximum(power, _TINY, out=power)
+        np.square(power, out=power)
+        np.square(power, out=power)
+        total += power
+    total /= count
+    return total

@@ -7,16 +7,18 @@ atoms that the image lacks.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toycrystals.dataset import VARIANTS, VariantName
-from toycrystals.lattice import LATTICES, place
+from toycrystals.crystals.dataset import site_radius
+from toycrystals.crystals.lattice import LATTICES, place
+from toycrystals.crystals.render import atom_sigma, render
+from toycrystals.crystals.variants import VARIANTS
 from toycrystals.metrics.atoms import correlation, normal_equations, presence
 from toycrystals.metrics.matching import by_type, standardise
 from toycrystals.metrics.templates import Hits, Templates
-from toycrystals.render import CUTOFF, atom_sigma, render
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -76,14 +78,14 @@ class LatticeRecovery:
     by 0.04. Answers are not rounded to it.
     """
 
-    def __init__(self, variant: VariantName, n_types: int, image_size: int, theta_step: float, aspect_step: float) -> None:
+    def __init__(self, variant: str, n_types: int, image_size: int, theta_step: float, aspect_step: float) -> None:
         ranges = VARIANTS[variant]
         self.n_types, self.image_size, self.spacing_range = n_types, image_size, ranges.spacing
         self.free_spacing = ranges.spacing[0] < ranges.spacing[1]
         self.disturbed = ranges.vacancy[1] > 0.0
         self.threshold = NO_LATTICE_DISTURBED if self.disturbed else NO_LATTICE
         self.templates = Templates(variant, n_types, image_size, theta_step, aspect_step)
-        radius = max((image_size / 2 * math.sqrt(2.0) + CUTOFF * float(atom_sigma(np.array(a)))) / a for a in ranges.spacing)
+        radius = site_radius(image_size, np.array(ranges.spacing))
         self.unit_sites = [lattice.unit_sites(radius, lattice.aspect_range[0]) for lattice in LATTICES[:n_types]]
 
     def __call__(self, images: Pixels, asked: Types | None = None) -> Recovered:
@@ -106,8 +108,11 @@ class LatticeRecovery:
 
     def _recover(self, images: Pixels, asked: Types | None) -> Floats:
         """Found and asked lattice of each image [n, H, W]: [2, n, 6], type, spacing, theta, aspect, NCC, vacancy."""
-        scene = _Scene.of(images)
-        image, types, lattice = self._candidates(self.templates.search(scene.raw), asked)
+        images = images / np.abs(images).max(axis=(1, 2), keepdims=True)
+        light = images.clip(0.0) - images.clip(0.0).min(axis=(1, 2), keepdims=True)
+        light /= np.maximum(light.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
+        scene = _Scene(standardise(images), light)
+        image, types, lattice = self._candidates(self.templates.search(images), asked)
         explained = self._explain(scene, image, types, lattice)
         if self.free_spacing:
             image, types, explained = self._with_sides_exchanged(scene, image, types, explained)
@@ -136,34 +141,31 @@ class LatticeRecovery:
         return image, types, lattice
 
     def _explain(self, scene: "_Scene", image: Rows, types: Types, lattice: Floats) -> Floats:
-        """Refine lattices [C, 3] of `types` [C] in `image` [C]: [C, 6], spacing, theta, aspect, NCC, vacancy, residual."""
-        explained = np.empty((len(image), 6))
+        """Refine lattices [C, 3] of `types` [C] in `image` [C]: [C, 7], spacing, theta, aspect, NCC; `_residual`."""
+        explained = np.empty((len(image), 7))
 
         def explain(k: int, rows: Rows) -> None:
             refined, ncc = self._refine(scene, image[rows], k, lattice[rows])
-            vacancy, residual = self._residual(scene, image[rows], k, refined, ncc)
+            residual = self._residual(scene, image[rows], k, refined, ncc)
             refined[:, 1] %= LATTICES[k].period
             refined[refined[:, 1] >= LATTICES[k].period, 1] = 0.0  # a remainder of -1e-17 rounds up to the period
-            explained[rows] = np.column_stack([refined, ncc, vacancy, residual])
+            explained[rows] = np.column_stack([refined, ncc, *residual])
 
         by_type(explain, types)
         return explained
 
     def _with_sides_exchanged(self, scene: "_Scene", image: Rows, types: Types, explained: Floats) -> tuple[Rows, Types, Floats]:
-        """Add the same points with a and b exchanged; of such a pair, keep the one whose atoms have the width of the image's.
+        """Add the same points with the two sides exchanged, where the variant can have them; of such a pair, keep the better one.
 
-        Jitter makes wider atoms correlate better with a lattice, so this is measured with every atom where it is seen.
+        Only the width of the atoms tells which side is the spacing.
         """
-        pair = np.flatnonzero(_exchangeable(types, explained[:, :3], self.spacing_range))
-        other = self._explain(scene, image[pair], types[pair], _exchanged(explained[pair, :3]))
-        better = np.zeros(len(pair), dtype=np.bool_)
-
-        def compare(k: int, rows: Rows) -> None:
-            lattices = explained[pair[rows], :3], other[rows, :3]
-            before, after = (self._ncc_of_atoms(scene, image[pair[rows]], k, lattice) for lattice in lattices)
-            better[rows] = after > before
-
-        by_type(compare, types[pair])
+        spacing, theta, aspect = explained[:, :3].T
+        exchanged = np.stack([spacing * aspect, theta + math.pi / 2, 1.0 / aspect], axis=1)
+        low, high = np.array([kind.aspect_range for kind in LATTICES])[types].T
+        within = (exchanged[:, 0] >= self.spacing_range[0]) & (exchanged[:, 0] <= self.spacing_range[1])
+        pair = np.flatnonzero(within & (exchanged[:, 2] >= low) & (exchanged[:, 2] <= high) & (low < high))
+        other = self._explain(scene, image[pair], types[pair], exchanged[pair])
+        better = other[:, 6] > explained[pair, 6]
         explained[pair[better], 5], other[~better, 5] = math.inf, math.inf
         return np.concatenate([image, image[pair]]), np.concatenate([types, types[pair]]), np.concatenate([explained, other])
 
@@ -187,29 +189,29 @@ class LatticeRecovery:
         moved[worse], after[worse] = start[worse], before[worse]
         return moved, after
 
-    def _residual(self, scene: "_Scene", image: Rows, k: int, lattice: Floats, ncc: Floats) -> tuple[Floats, Floats]:
-        """Vacancy [B], NaN in variants without, and what lattices [B, 3] leave unexplained [B], to compare types by."""
-        sites, vacancy = self._sites(k, lattice), np.full(len(lattice), math.nan)
-        inside = np.all((sites >= -0.5) & (sites <= self.image_size - 0.5), axis=2)
+    def _residual(self, scene: "_Scene", image: Rows, k: int, lattice: Floats, ncc: Floats) -> tuple[Floats, Floats, Floats]:
+        """Vacancy [B], what lattices [B, 3] leave unexplained [B], to compare types by, and the NCC of their atoms [B].
+
+        Where there are no vacancies, the first is NaN and the last that of the lattice. Jitter makes wider atoms correlate
+        better with a lattice, so to compare widths every atom is drawn where it is seen.
+        """
+        sites, spacing, vacancy = self._sites(k, lattice), lattice[:, 0], np.full(len(lattice), math.nan)
+        atoms_ncc, n_inside = ncc, np.sum(np.all((sites >= -0.5) & (sites <= self.image_size - 0.5), axis=2), axis=1)
         if self.disturbed:
-            present, _ = presence(scene.light, image, sites, atom_sigma(lattice[:, 0]))
-            vacancy = np.sum(~present, axis=1) / np.sum(inside, axis=1)
-            ncc = self._ncc(scene, image, sites, lattice[:, 0], present)
+            present, atoms = presence(scene.light, image, sites, atom_sigma(spacing))
+            vacancy = np.sum(~present, axis=1) / n_inside
+            ncc, atoms_ncc = (self._ncc(scene, image, where, spacing, present) for where in (sites, atoms))
         residual = 1.0 - ncc + _ROUNDING
         if LATTICES[k].has_aspect:
-            residual *= np.exp(_ASPECT_EVIDENCE / np.sum(inside, axis=1)) if self.disturbed else _ASPECT_GAIN
+            residual *= np.exp(_ASPECT_EVIDENCE / n_inside) if self.disturbed else _ASPECT_GAIN
             residual += np.abs(lattice[:, 2] - 1.0) < ASPECT_RESOLUTION
-        return vacancy, residual
-
-    def _ncc_of_atoms(self, scene: "_Scene", image: Rows, k: int, lattice: Floats) -> Floats:
-        """NCC [B] with the atoms that are seen, where they are seen, in the width that lattices [B, 3] give them."""
-        present, atoms = presence(scene.light, image, self._sites(k, lattice), atom_sigma(lattice[:, 0]))
-        return self._ncc(scene, image, atoms, lattice[:, 0], present)
+        return vacancy, residual, atoms_ncc
 
     def _ncc(
         self, scene: "_Scene", image: Rows, sites: Floats, spacing: Floats, present: NDArray[np.bool_] | None = None
     ) -> Floats:
-        return correlation(scene.standard, image, render(sites, atom_sigma(spacing), self.image_size, present))
+        ncc: Floats = correlation(scene.standard, image, render(sites, atom_sigma(spacing), self.image_size, present))
+        return ncc
 
     def _sites(self, k: int, lattice: Floats) -> Floats:
         """Pixel coordinates of all sites that lattices [B, 3] of type k can have in an image or near it: [B, S, 2]."""
@@ -217,24 +219,11 @@ class LatticeRecovery:
         return place(self.unit_sites[k], spacing, theta, aspect, (self.image_size / 2, self.image_size / 2))
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """Images in the forms that are measured, whatever their scale.
+class _Scene(NamedTuple):
+    """Images: `standard` [n, H W] for NCC; `light` [n, H, W], background 0 and maximum 1, for amplitudes."""
 
-    `raw` [n, H, W] of magnitude 1; `standard` [n, H W] for NCC; `light` [n, H, W], background 0 and maximum 1, for amplitudes.
-    """
-
-    raw: Pixels
     standard: Pixels
     light: Pixels
-
-    @classmethod
-    def of(cls, images: Pixels) -> "_Scene":
-        raw = images / np.abs(images).max(axis=(1, 2), keepdims=True)
-        light = raw.clip(0.0)
-        light -= light.min(axis=(1, 2), keepdims=True)
-        light /= np.maximum(light.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
-        return cls(raw, standardise(raw), light)
 
 
 def _readable(images: Pixels) -> Types:
@@ -251,17 +240,3 @@ def _solve(hessian: Floats, gradient: Floats) -> Floats:
     diagonal = np.einsum("bii->bi", hessian)
     damping = 1e-6 * diagonal + 1e-9
     return np.asarray(np.linalg.solve(hessian + damping[:, None] * np.eye(hessian.shape[1]), gradient[..., None])[..., 0])
-
-
-def _exchanged(lattice: Floats) -> Floats:
-    """The same points with the two sides exchanged [B, 3]: only the width of the atoms tells which side is the spacing."""
-    spacing, theta, aspect = lattice.T
-    return np.stack([spacing * aspect, theta + math.pi / 2, 1.0 / aspect], axis=1)
-
-
-def _exchangeable(types: Types, lattice: Floats, spacing_range: tuple[float, float]) -> NDArray[np.bool_]:
-    """Which lattices [C, 3] are still ones that the variant can have when their sides are exchanged: [C]."""
-    low, high = zip(spacing_range, (-math.inf, math.inf), LATTICES[1].aspect_range, strict=True)
-    exchanged = _exchanged(lattice)
-    has_aspect = np.array([kind.has_aspect for kind in LATTICES])[types]
-    return np.asarray(has_aspect & np.all((exchanged >= low) & (exchanged <= high), axis=1))

@@ -6,17 +6,16 @@ as well, and beyond the central 64 pixels the grid would have to be finer than r
 
 import itertools
 import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toycrystals.dataset import VARIANTS, VariantName, exact_images
-from toycrystals.device import available_cores
-from toycrystals.lattice import LATTICES
-from toycrystals.metrics.matching import grid, standardise
+from toycrystals.crystals.dataset import exact_images
+from toycrystals.crystals.lattice import LATTICES
+from toycrystals.crystals.variants import VARIANTS
+from toycrystals.metrics.matching import by_type, grid, standardise
 
 Floats = NDArray[np.float64]
 _CROP, _THUMBNAIL = 64, 32
@@ -39,12 +38,8 @@ def thumbnails(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return standardise(images)
 
 
-@dataclass(frozen=True)
-class Hits:
-    """The best template of each of C columns, a column being one type at one spacing.
-
-    `ncc` [N, C] of thumbnails; `lattice` [N, C, 3]: spacing, theta, aspect; `type` [C].
-    """
+class Hits(NamedTuple):
+    """Of C columns, each a type at a spacing: `type` [C], the best NCC [N, C], its lattice [N, C, 3]: spacing, theta, aspect."""
 
     type: NDArray[np.int64]
     ncc: NDArray[np.float32]
@@ -57,16 +52,16 @@ class Templates:
     Angles cover a whole symmetry period, whatever part of it the data uses: a lattice at an angle never seen is still one.
     """
 
-    def __init__(self, variant: VariantName, n_types: int, image_size: int, theta_step: float, aspect_step: float) -> None:
+    def __init__(self, variant: str, n_types: int, image_size: int, theta_step: float, aspect_step: float) -> None:
         low, high = VARIANTS[variant].spacing
         spacings = np.geomspace(low, high, round(math.log(high / low) / _SPACING_STEP) + 1)
         if low < high:
             theta_step, aspect_step = max(theta_step, _COARSE_STEPS[0]), max(aspect_step, _COARSE_STEPS[1])
-        columns = []
-        for lattice, spacing in itertools.product(LATTICES[:n_types], spacings):
-            angles = np.arange(0.0, lattice.period - 1e-9, np.deg2rad(theta_step))
-            product = itertools.product([spacing], angles, grid(lattice.aspect_range, aspect_step))
-            columns.append(np.array(list(product)))
+        columns = [
+            np.array(list(itertools.product([spacing], np.arange(0.0, kind.period - 1e-9, np.deg2rad(theta_step)), aspects)))
+            for kind, aspects in ((kind, grid(kind.aspect_range, aspect_step)) for kind in LATTICES[:n_types])
+            for spacing in spacings
+        ]
         self.type = np.repeat(np.arange(n_types), len(spacings))  # [C]
         self.ends = np.cumsum([len(column) for column in columns])  # [C]
         self.lattice = np.concatenate(columns)  # [G, 3]
@@ -87,13 +82,12 @@ class Templates:
 
 
 def _render(types: NDArray[np.int64], lattices: Floats, size: int) -> NDArray[np.float32]:
-    """Thumbnails of the exact crystals of `types` [G], in ascending order, and `lattices` [G, 3]: [G, P]."""
+    """Thumbnails of the exact crystals of `types` [G] and `lattices` [G, 3]: [G, P]."""
+    pixels = np.empty((len(types), thumbnails(np.zeros((1, size, size), dtype=np.float32)).size), dtype=np.float32)
 
-    def render(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    def render(k: int, rows: NDArray[np.intp]) -> None:
         spacing, theta, aspect = lattices[rows].T
-        parts = [(int(k), types[rows] == k) for k in np.unique(types[rows])]
-        exact = [exact_images(k, spacing[part], theta[part], aspect[part], size) for k, part in parts]
-        return np.concatenate([thumbnails(images) for images in exact])
+        pixels[rows] = thumbnails(exact_images(k, spacing, theta, aspect, size))
 
-    with ThreadPoolExecutor(available_cores()) as executor:
-        return np.concatenate(list(executor.map(render, np.array_split(np.arange(len(types)), len(types) // _CHUNK + 1))))
+    by_type(render, types)
+    return pixels

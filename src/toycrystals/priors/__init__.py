@@ -1,1 +1,1 @@
-"""Priors over a VAE's codes: the protocol in `base`, a file for each prior, and their names in `registry`."""
+"""Priors over the VAE's codes: one file each, found by its name; `base` says what a prior is, `generator` decodes its codes."""

@@ -1,52 +1,83 @@
 """A diffusion model of the codes (DDPM, Ho et al. 2020; in a latent space, Rombach et al. 2022), sampled with DDIM."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from torch import Tensor
 
-from toycrystals.conditioning import ConditionEncoder, Conditions
-from toycrystals.dataset import VariantName
-from toycrystals.diffusion.denoiser import Backbone, NetworkDenoiser, Prediction, diffusion_loss
-from toycrystals.diffusion.sampler import sample
-from toycrystals.diffusion.schedule import ScheduleName, make_schedule
-from toycrystals.errors import UserError
-from toycrystals.latents import Latents, LatentScaling, Scaling
-from toycrystals.priors.base import SamplerSettings
+from toycrystals.core.device import describe, resolve_precision
+from toycrystals.core.rng import VALIDATION, make_generator
+from toycrystals.crystals.conditions import ConditionEncoder, Conditions
+from toycrystals.diffusion.denoiser import Backbone, NetworkDenoiser, diffusion_loss
+from toycrystals.diffusion.sampler import SAMPLERS, SamplerSettings, sample
+from toycrystals.diffusion.schedule import make_schedule
+from toycrystals.models.latents import Latents, LatentScaling
+from toycrystals.models.training import Trainer, TrainingConfig, epoch_means
+from toycrystals.priors.base import BasePrior, CodeSpace
+from toycrystals.runtime.config import Count, Params, Positive, Precision, PriorSection, Share
+from toycrystals.runtime.errors import UserError
 
 
-@dataclass(frozen=True)
-class DiffusionConfig:
-    """What rebuilds the prior: its data, its network, its schedule."""
+def _no_number(value: Any) -> Any:
+    """Refuse 1 and 0, which Python takes for True and False."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise PydanticCustomError("bool_or_auto", "input should be True, False or 'auto'")
+    return value
 
-    variant: VariantName
-    n_types: int
-    latent_dim: int
-    conditional: bool
-    harmonics: int
-    width: int
-    blocks: int
-    schedule: ScheduleName
-    timesteps: int
-    prediction: Prediction
+
+class Config(PriorSection):
+    """The hyperparameters of the diffusion prior.
+
+    `conditional: auto` follows the VAE. `train_on`: posterior means, or fresh posterior samples every step. `posterior_width`: a
+    conditional prior trained on means gives its codes this share of the posterior's noise. `scaling`: latents are divided by one
+    measured number, or by one a dimension. `timesteps` T: the number of levels of the linear schedule and the most steps that a
+    sampler may take. `prediction`: what the network's output means.
+    """
+
+    conditional: Annotated[Literal[True, False, "auto"], BeforeValidator(_no_number)]
+    condition_dropout: Share
     train_on: Literal["means", "samples"]
-    posterior_width: float
-    condition_dropout: float = 0.0
+    posterior_width: Annotated[float, Field(ge=0.0, le=1.0)]
+    scaling: Literal["global", "per_dimension"]
+    schedule: Literal["linear", "cosine"]
+    timesteps: Annotated[int, Field(ge=2, le=10000)]
+    prediction: Literal["eps", "x0", "v"]
+    harmonics: Annotated[int, Field(ge=1, le=64)]
+    width: Annotated[int, Field(ge=16, le=4096)]
+    blocks: Annotated[int, Field(ge=1, le=64)]
+    ema_decay: Share
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    precision: Precision
 
-    def require(self, sampler: SamplerSettings) -> None:
-        """Raise `UserError` for settings that a prior like this cannot sample with."""
-        if sampler.steps > self.timesteps:
-            raise UserError(f"steps = {sampler.steps}: must be at most diffusion.timesteps = {self.timesteps}")
-        if sampler.guidance != 1.0 and not (self.conditional and self.condition_dropout > 0.0):
-            raise UserError(
-                f"guidance = {sampler.guidance}: must be 1, for the prior was not trained with conditions and "
-                "diffusion.condition_dropout > 0"
-            )
+    def sees_conditions(self, vae: bool) -> bool:
+        """Whether the prior is told the condition, `vae` being whether the VAE is."""
+        return vae if self.conditional == "auto" else bool(self.conditional)
+
+    def broken_rules(self, params: Params) -> Iterator[str]:
+        """Enough data for a batch, and samplers that this prior can be sampled with."""
+        settings = params.sample
+        yield from params.excess("diffusion.batch_size", "data.n_train")
+        yield from params.excess("sample.steps", "diffusion.timesteps")
+        if settings.sampler not in SAMPLERS:
+            yield f"sample.sampler = {settings.sampler!r}: must be one of {', '.join(SAMPLERS)}"
+        if max(settings.curve) > self.timesteps:
+            yield f"sample.curve = {settings.curve}: must be at most diffusion.timesteps = {self.timesteps}"
+        if settings.guidance != 1.0 and not self.is_guided(params.vae.conditional):
+            yield f"sample.guidance = {settings.guidance}: must be 1, or diffusion conditional with condition_dropout > 0"
+
+    def is_guided(self, vae: bool) -> bool:
+        """Whether the network has learned both with and without conditions."""
+        return self.sees_conditions(vae) and self.condition_dropout > 0.0
 
 
-class DiffusionPrior(nn.Module):
+class Prior(BasePrior):
     """Codes in latent units; inside, a denoiser of codes scaled to unit variance.
 
     One that was trained on means gives its codes a share of the posterior's noise, `posterior_width` times `deviation` [T, D],
@@ -55,77 +86,86 @@ class DiffusionPrior(nn.Module):
     the width that the decoder was trained to ignore. A prior without conditions knows no type and gives none.
     """
 
+    takes_steps = True
+    config: Config
     deviation: Tensor
 
-    def __init__(self, config: DiffusionConfig, scaling: LatentScaling, sampler: SamplerSettings) -> None:
-        super().__init__()
-        self.config, self.scaling, self.sampler = config, scaling, sampler
-        condition = ConditionEncoder(config.variant, config.n_types, config.harmonics, config.conditional)
-        backbone = Backbone(config.latent_dim, config.width, config.blocks, condition)
-        schedule = make_schedule(config.schedule, config.timesteps)
-        self.denoiser = NetworkDenoiser(backbone, schedule, config.prediction, sampler.guidance)
-        self.register_buffer("deviation", torch.zeros(config.n_types, config.latent_dim))
+    def __init__(self, config: Config, space: CodeSpace) -> None:
+        super().__init__(config, space)
+        self.scaling = LatentScaling(space.latent_dim)
+        condition = ConditionEncoder(space.variant, space.n_types, config.harmonics, self.conditional)
+        backbone = Backbone(space.latent_dim, config.width, config.blocks, condition)
+        self.denoiser = NetworkDenoiser(backbone, make_schedule(config.schedule, config.timesteps), config.prediction)
+        self.register_buffer("deviation", torch.zeros(space.n_types, space.latent_dim))
 
     @property
     def conditional(self) -> bool:
-        return self.config.conditional
+        """Whether the network is told the condition."""
+        return self.config.sees_conditions(self.space.conditional)
 
     @property
-    def posterior_width(self) -> float:
+    def posterior_width(self) -> float:  # type: ignore[override]
+        """The share of the posteriors' noise that the codes have."""
         if self.config.train_on == "samples":
             return 1.0
         return self.config.posterior_width if self.conditional else 0.0
 
-    @property
-    def trained_width(self) -> float:
-        """The width of the posteriors that the denoiser is trained on."""
-        return 1.0 if self.config.train_on == "samples" else 0.0
+    def fit(self, train: Latents, val: Latents, seed: int) -> Iterator[dict[str, float]]:
+        """Train the network; a row an epoch with the loss on both splits. The averaged weights are those that stay."""
+        config, device = self.config, train.posterior.mu.device
+        dtype = resolve_precision(config.precision, device)
+        on_samples = config.train_on == "samples"
+        mu, variance = train.posterior.mu, train.posterior.logvar.exp()
+        self.scaling.measure(mu, variance if on_samples else torch.zeros_like(mu), config.scaling)
+        self.deviation.copy_(measure_deviation(train, self.space.n_types))
+        objective = DiffusionObjective(self, train, config.condition_dropout)
+        settings = TrainingConfig(seed, config.epochs, config.batch_size, config.learning_rate, dtype, config.ema_decay)
+        trainer = Trainer(self, objective, len(train), settings, device)
+        print(f"diffusion prior: {describe(device, dtype)}, {trainer.total_steps} steps", file=sys.stderr)
+        validation = DiffusionObjective(self, val, 0.0)
+        for means in epoch_means(trainer, "diffusion"):
+            with torch.no_grad():
+                noise = make_generator(seed, VALIDATION, device=device)
+                val_total = validation(torch.arange(len(val), device=device), noise, 0.0)["total"].item()
+            yield {**means, "val_total": val_total}
+        trainer.use_average()
 
-    @torch.no_grad()
-    def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
+    def sample(self, conditions: Conditions, generator: torch.Generator, settings: SamplerSettings) -> Tensor:
         """One code for each condition, [N, D]."""
         device = generator.device
-        self.to(device)
-        x_1 = torch.randn((len(conditions), self.config.latent_dim), generator=generator, device=device)
-        u = sample(
-            self.denoiser, self.denoiser.schedule, x_1, conditions.to(device), generator, self.sampler.steps, self.sampler.eta
-        )
-        codes = self.scaling.from_unit(u)
-        if self.posterior_width > self.trained_width:
+        x_1 = torch.randn((len(conditions), self.space.latent_dim), generator=generator, device=device)
+        denoiser = partial(self.denoiser, guidance=settings.guidance)
+        codes = self.scaling.from_unit(sample(denoiser, self.denoiser.schedule, x_1, conditions.to(device), generator, settings))
+        if self.posterior_width > 0.0 and self.config.train_on == "means":
             eps = torch.randn(codes.shape, generator=generator, device=device)
             codes = codes + self.posterior_width * self.deviation[conditions.type.to(device)] * eps
         return codes
 
-    def tensors_and_meta(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return self.state_dict(), {"config": asdict(self.config)}
-
-    @classmethod
-    def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], sampler: SamplerSettings) -> Self:
-        config = DiffusionConfig(**meta["config"])
-        config.require(sampler)
-        prior = cls(config, LatentScaling(config.latent_dim), sampler)
-        prior.load_state_dict(tensors)
-        return prior.eval().requires_grad_(False)
+    def require(self, settings: SamplerSettings) -> None:
+        """Raise `UserError` for more steps than levels, or for guidance that was not trained for."""
+        if settings.sampler not in SAMPLERS:
+            raise UserError(f"sampler = {settings.sampler!r}: must be one of {', '.join(SAMPLERS)}")
+        if settings.steps > self.config.timesteps:
+            raise UserError(f"steps = {settings.steps}: must be at most diffusion.timesteps = {self.config.timesteps}")
+        if settings.guidance != 1.0 and not self.config.is_guided(self.space.conditional):
+            raise UserError(
+                f"guidance = {settings.guidance}: must be 1, for the prior was not trained with conditions and "
+                "diffusion.condition_dropout > 0"
+            )
 
 
 class DiffusionObjective:
     """The training loss of a diffusion prior on cached posteriors: their means, or fresh samples of them every step."""
 
-    def __init__(self, prior: DiffusionPrior, latents: Latents, condition_dropout: float) -> None:
+    def __init__(self, prior: Prior, latents: Latents, condition_dropout: float) -> None:
         self.prior, self.latents, self.condition_dropout = prior, latents, condition_dropout
 
     def __call__(self, indices: Tensor, generator: torch.Generator, _epoch: float) -> Mapping[str, Tensor]:
-        posterior = type(self.latents.posterior)(*(value[indices] for value in self.latents.posterior))
-        codes = posterior.sample(generator) if self.prior.trained_width > 0.0 else posterior.mu
+        posterior = self.latents.posterior[indices]
+        codes = posterior.sample(generator) if self.prior.config.train_on == "samples" else posterior.mu
         x_0 = self.prior.scaling.to_unit(codes)
         conditions = self.latents.conditions[indices]
         return {"total": diffusion_loss(self.prior.denoiser, x_0, conditions, generator, self.condition_dropout)}
-
-
-def measure_scaling(latents: Latents, scaling: Scaling, train_on: Literal["means", "samples"]) -> LatentScaling:
-    """The scaling of the codes that the objective trains on."""
-    mu, logvar = latents.posterior
-    return LatentScaling.measure(mu, logvar.exp() if train_on == "samples" else torch.zeros_like(mu), scaling)
 
 
 def measure_deviation(latents: Latents, n_types: int) -> Tensor:

@@ -6,86 +6,76 @@ VAE is unconditional, over all images.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from toycrystals.conditioning import Conditions, label_distance
-from toycrystals.dataset import VARIANTS, VariantName
-from toycrystals.errors import UserError
-from toycrystals.latents import Latents
-from toycrystals.lattice import TYPES
-from toycrystals.priors.base import SamplerSettings
-from toycrystals.vae import Posterior
-
-_CHUNK = 512
+from toycrystals.crystals.conditions import Conditions, nearest_conditions
+from toycrystals.diffusion.sampler import SamplerSettings
+from toycrystals.models.latents import Latents
+from toycrystals.priors.base import BasePrior, CodeSpace, held_out_nll
+from toycrystals.runtime.config import Count, Params, PriorSection
 
 
-@dataclass(frozen=True)
-class MixtureOfPosteriors:
-    """`exemplars` are the posteriors and conditions to draw from; `neighbours` is K."""
+class Config(PriorSection):
+    """An exemplar is drawn among the `neighbours` training samples nearest to the request."""
+
+    neighbours: Count
+
+    def broken_rules(self, params: Params) -> Iterator[str]:
+        """The exemplars must exist, and a copy of each of them must be looked for."""
+        yield from params.excess("mop.neighbours", "data.n_train")
+        yield from params.excess("mop.neighbours", "metrics.candidates")
+
+
+class Prior(BasePrior):
+    """The posteriors of the training split are the `exemplars` to draw from."""
 
     exemplars: Latents
-    neighbours: int
-    variant: VariantName
-    conditional: bool
 
-    @property
-    def posterior_width(self) -> float:
-        return 1.0
+    def fit(self, train: Latents, val: Latents, seed: int) -> Iterator[dict[str, float]]:
+        """Nothing is learned: the posteriors are kept."""
+        self.exemplars = train
+        yield {"epoch": 0, "val_total": held_out_nll(self, val, seed)}
 
-    @property
-    def sampler(self) -> None:
-        return None
-
-    def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
+    def sample(self, conditions: Conditions, generator: torch.Generator, settings: SamplerSettings) -> Tensor:
         """One code for each condition, [N, D]: an exemplar near the request, then a draw from its posterior."""
         device = generator.device
         chosen = torch.empty(len(conditions), dtype=torch.long, device=device)
         for rows, candidates in self._candidates(conditions.to(device)):
-            pick = torch.randint(candidates.shape[1], (len(rows), 1), generator=generator, device=device)
-            chosen[rows] = candidates.gather(1, pick).squeeze(1)
-        posterior = self.exemplars.posterior
-        return Posterior(posterior.mu.to(device)[chosen], posterior.logvar.to(device)[chosen]).sample(generator)
+            pick = torch.randint(candidates.shape[-1], (len(rows), 1), generator=generator, device=device)
+            chosen[rows] = candidates.expand(len(rows), -1).gather(1, pick).squeeze(1)
+        return self.exemplars.posterior.to(device)[chosen].sample(generator)
 
     def log_prob(self, codes: Tensor, conditions: Conditions) -> Tensor:
         """log p(z | c) in nats: [N]."""
         result = torch.empty(len(codes), device=codes.device)
-        posterior = self.exemplars.posterior
+        posterior = self.exemplars.posterior.to(codes.device)
         for rows, candidates in self._candidates(conditions.to(codes.device)):
-            for row, candidate in zip(rows.view(-1, 1), candidates, strict=True):
-                mu, logvar = posterior.mu.to(codes.device)[candidate], posterior.logvar.to(codes.device)[candidate]
-                exponent = (codes[row] - mu).square() * (-logvar).exp() + logvar + math.log(2.0 * math.pi)
-                result[row] = torch.logsumexp(-0.5 * exponent.sum(dim=1), dim=0) - math.log(len(candidate))
+            if candidates.ndim == 1:
+                total = posterior[candidates].log_sum(codes[rows])
+            else:
+                total = posterior[candidates].log_prob(codes[rows, None]).logsumexp(dim=1)
+            result[rows] = (total - math.log(candidates.shape[-1])).to(result)
         return result
 
     def _candidates(self, requests: Conditions) -> list[tuple[Tensor, Tensor]]:
-        """Pairs of request rows [n] and, for each of them, the exemplars [n, K] to draw from."""
+        """Pairs of request rows [n] and the exemplars to draw from: [n, K], or [K] where all these rows have the same."""
         device = requests.type.device
         exemplars = self.exemplars.conditions.to(device)
-        everything = torch.arange(len(exemplars), device=device)
         if not self.conditional:
-            return [(torch.arange(len(requests), device=device), everything.expand(len(requests), -1))]
-        pairs = []
-        for lattice_type in sorted(set(requests.type.tolist())):
-            pool = everything[exemplars.type == lattice_type]
-            if len(pool) == 0:
-                raise UserError(f"mop: no training image is of type {TYPES[lattice_type]}; raise data.n_train")
-            for rows in torch.tensor_split((requests.type == lattice_type).nonzero().squeeze(1), len(requests) // _CHUNK + 1):
-                if not any(VARIANTS[self.variant].visible):
-                    pairs.append((rows, pool.expand(len(rows), -1)))
-                    continue
-                distance = label_distance(requests.labels[rows], exemplars.labels[pool], lattice_type, self.variant)
-                nearest = distance.topk(min(self.neighbours, len(pool)), dim=1, largest=False).indices
-                pairs.append((rows, pool[nearest]))
-        return pairs
+            return [(torch.arange(len(requests), device=device), torch.arange(len(exemplars), device=device))]
+        return nearest_conditions(requests, exemplars, self.space.variant, self.config.neighbours)
 
-    def tensors_and_meta(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        meta = {"neighbours": self.neighbours, "variant": self.variant, "conditional": self.conditional}
-        return self.exemplars.tensors(), meta
+    def tensors(self) -> dict[str, Tensor]:
+        """The exemplars."""
+        return self.exemplars.tensors()
 
     @classmethod
-    def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], sampler: SamplerSettings) -> Self:
-        return cls(Latents.from_tensors(tensors), meta["neighbours"], meta["variant"], meta["conditional"])
+    def restore(cls, config: Any, space: CodeSpace, tensors: dict[str, Tensor]) -> Self:
+        """The prior again."""
+        prior = cls(config, space)
+        prior.exemplars = Latents.from_tensors(tensors)
+        return prior

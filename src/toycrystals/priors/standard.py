@@ -1,51 +1,35 @@
 """N(0, I): the prior that the VAE's loss asks for, and the encoder's codes do not follow."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from toycrystals.conditioning import Conditions
-from toycrystals.latents import Latents
-from toycrystals.priors.base import SamplerSettings
+from toycrystals.crystals.conditions import Conditions
+from toycrystals.diffusion.sampler import SamplerSettings
+from toycrystals.models.latents import Latents
+from toycrystals.priors.base import BasePrior, held_out_nll
+from toycrystals.runtime.config import PriorSection
 
 
-@dataclass(frozen=True)
-class StandardNormal:
-    """p(z) = N(z; 0, I) in `dim` dimensions, whatever the condition."""
+class Config(PriorSection):
+    """Nothing to choose."""
 
-    dim: int
 
-    @property
-    def conditional(self) -> bool:
-        return False
+class Prior(BasePrior):
+    """p(z) = N(z; 0, I), whatever the condition."""
 
-    @property
-    def posterior_width(self) -> float:
-        return 1.0
+    conditional = False
 
-    @property
-    def sampler(self) -> None:
-        return None
+    def fit(self, train: Latents, val: Latents, seed: int) -> Iterator[dict[str, float]]:
+        """Nothing is learned."""
+        yield {"epoch": 0, "val_total": held_out_nll(self, val, seed)}
 
-    @classmethod
-    def fit(cls, latents: Latents) -> Self:
-        """Nothing is learned but the number of dimensions."""
-        return cls(latents.posterior.mu.shape[1])
-
-    def sample(self, conditions: Conditions, generator: torch.Generator) -> Tensor:
+    def sample(self, conditions: Conditions, generator: torch.Generator, settings: SamplerSettings) -> Tensor:
         """One code for each condition, [N, D]."""
-        return torch.randn((len(conditions), self.dim), generator=generator, device=generator.device)
+        return torch.randn((len(conditions), self.space.latent_dim), generator=generator, device=generator.device)
 
     def log_prob(self, codes: Tensor, conditions: Conditions) -> Tensor:
         """log p(z) in nats: [N]."""
         return -0.5 * (codes.square() + math.log(2.0 * math.pi)).sum(dim=1)
-
-    def tensors_and_meta(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {"dim": torch.tensor([self.dim])}, {}
-
-    @classmethod
-    def restore(cls, tensors: dict[str, Tensor], meta: dict[str, Any], sampler: SamplerSettings) -> Self:
-        return cls(int(tensors["dim"][0]))

@@ -3,30 +3,46 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 
-from toycrystals.config import Params, load_params
-from toycrystals.errors import UserError
-from toycrystals.figures.style import REFERENCES, ordered_methods
-from toycrystals.metrics.comparison import COLUMNS
-from toycrystals.metrics.truth import ALL
-from toycrystals.tables import read_csv
+from toycrystals.core.tables import read_csv
+from toycrystals.metrics.base import ALL, NO_IMAGE, PRIMARY
+from toycrystals.results.catalogue import METRICS
+from toycrystals.results.style import REFERENCES, method_label, ordered_methods
+from toycrystals.runtime.config import Params, load_params
+from toycrystals.runtime.errors import UserError
 
-TABLE, PAIRS, STEPS = Path("plots/compare/table.csv"), Path("plots/compare/pairs.csv"), Path("plots/steps/steps.csv")
-VAE_CURVE = Path("plots/train_vae/curve.csv")
-_NAMES, _WORDS = {"method", "metric", "type", "a", "b"}, {"verdict"}
-_PAIRS = ("metric", "a", "b", "difference", "low", "high", "p")
-_STEPS = ("type", "psnr", "low", "high", "mmd2", "mmd2_low", "mmd2_high", "steps")
+_COLUMNS = {
+    "table": ("method", "metric", "type", "value", "low", "high", "floor", "ceiling", "q95", "verdict"),
+    "pairs": ("metric", "a", "b", "difference", "low", "high", "p"),
+    "steps": ("method", "steps", "type", "psnr", "low", "high", "mmd2", "mmd2_low", "mmd2_high"),
+}
+_NAMES = {"method", "metric", "type", "a", "b"}
+_LEVEL = 0.05  # of a test
+
+
+class Lead(NamedTuple):
+    """How far one method is better than another, with its interval, and p of the permutation test."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def told(self) -> bool:
+        """Whether it can be told from chance."""
+        return self.p < _LEVEL and self.low > 0
 
 
 @dataclass(frozen=True)
 class Results:
     """The tracked results. Paths are relative to the project's root.
 
-    `table`: a row a method, metric and type; `pairs`: a row a metric and pair of methods; `steps`: a row a number of
-    evaluations and type; `curves`: stage -> a row an epoch.
+    `table`: a row a method, metric and type; `pairs`: a row a metric and pair of methods; `steps`: a row a method, number of
+    steps and type; `curves`: a row an epoch, by the label of the model.
     """
 
     params: Params
@@ -36,15 +52,30 @@ class Results:
     curves: dict[str, pd.DataFrame]
     figures: list[Path]
 
-    def metric(self, name: str) -> pd.DataFrame:
-        """The rows of one metric, of all types together, indexed by method."""
-        rows = self.table[(self.table["metric"] == name) & (self.table["type"] == ALL)]
+    def metric(self, name: str, kind: str = ALL) -> pd.DataFrame:
+        """The rows of one metric and type, or of all types together, indexed by method."""
+        rows = self.table[(self.table["metric"] == name) & (self.table["type"] == kind)]
         return rows.drop_duplicates("method").set_index("method")
+
+    def of_priors(self, name: str) -> pd.DataFrame:
+        """The priors' rows of one metric that have a value, by method, from low to high."""
+        rows = self.metric(name).dropna(subset="value")
+        return rows[rows.index.isin(self.priors)].sort_values("value", kind="stable")
+
+    def lead(self, metric: str, a: str, b: str) -> Lead | None:
+        """How far a is better than b by a primary metric, whichever way round the table has it; None if not compared."""
+        for row in self.pairs[self.pairs["metric"] == metric].dropna(subset="difference").to_dict("records"):
+            if {row["a"], row["b"]} == {a, b}:
+                sign = (1.0 if row["a"] == a else -1.0) * (1.0 if metric == PRIMARY[0] else -1.0)
+                low, high = sorted((sign * row["low"], sign * row["high"]))
+                return Lead(sign * row["difference"], low, high, row["p"])
+        return None
 
     @property
     def metrics(self) -> list[str]:
-        """What was measured of all types together."""
-        return list(dict.fromkeys(self.table.loc[self.table["type"] == ALL, "metric"]))
+        """What was measured of all types together: what the catalogue has, then the others."""
+        names = self.table.loc[self.table["type"] == ALL, "metric"].unique()
+        return sorted(names, key=lambda name: [*METRICS, name].index(name))
 
     @property
     def methods(self) -> list[str]:
@@ -56,56 +87,51 @@ class Results:
         """The methods that are no references."""
         return [name for name in self.methods if name not in REFERENCES]
 
+    @property
+    def failed(self) -> set[str]:
+        """The methods without any image of a lattice."""
+        return set(self.table.loc[self.table["verdict"] == NO_IMAGE, "method"])
+
+    @property
+    def types(self) -> tuple[str, list[str]]:
+        """The first metric that priors have by type, and the types; none where there is one type, or no such metric."""
+        split = self.table[(self.table["type"] != ALL) & self.table["method"].isin(self.priors)]
+        for metric in (PRIMARY[0], "valid"):
+            if len(kinds := split.loc[split["metric"] == metric, "type"].unique()) > 1:
+                return metric, list(kinds)
+        return "", []
+
 
 def collect(root: Path) -> Results:
     """Read the results of the project in `root`.
 
     Raises `UserError` if params.yaml is missing or wrong, or a table is missing, empty or of another form.
     """
-    params = load_params(root / "params.yaml")
-    curves = {path.parent.name: read_table(path, ["epoch"]) for path in sorted(root.glob("plots/*/curve.csv"))}
-    if VAE_CURVE.parent.name not in curves:
-        read_csv(root / VAE_CURVE)
-    return Results(
-        params,
-        read_table(root / TABLE, COLUMNS),
-        read_table(root / PAIRS, _PAIRS, empty=True),
-        read_table(root / STEPS, _STEPS),
-        curves,
-        sorted(path.relative_to(root) for path in root.glob("plots/**/*.png")),
-    )
+    params, plots = load_params(root / "params.yaml"), root / "plots"
+    tables = {name: read_table(plots / f"evaluate/{name}.csv", columns, name != "table") for name, columns in _COLUMNS.items()}
+    curves = {"VAE": read_table(plots / "train_vae/curve.csv", ["epoch"])}
+    for path in sorted(plots.glob("train_prior/*.csv")):
+        # A prior of an earlier run may have left its curve.
+        if path.stem in set(tables["table"]["method"]):
+            curves[method_label(path.stem)] = read_table(path, ["epoch"])
+    return Results(params, **tables, curves=curves, figures=sorted(path.relative_to(root) for path in plots.glob("**/*.png")))
 
 
-def read_table(path: Path, columns: Collection[str], *, empty: bool = False) -> pd.DataFrame:
-    """A CSV file that has at least `columns`, and rows unless it may be `empty`. Raises `UserError` otherwise.
+def read_table(path: Path, columns: Collection[str], may_be_empty: bool = False) -> pd.DataFrame:
+    """A CSV file that has at least `columns`, and rows unless it `may_be_empty`. Raises `UserError` otherwise.
 
     Names are in every row, and what is neither a name nor a verdict is a number or nothing: a merge may have left its marks.
     """
     table = read_csv(path)
-    missing = [name for name in columns if name not in table]
-    if missing:
+    if missing := [name for name in columns if name not in table]:
         raise UserError(f"{path}: expected a column {missing[0]}, found {', '.join(map(str, table.columns))}; run `dvc repro`")
-    if table.empty and not empty:
+    if table.empty and not may_be_empty:
         raise UserError(f"{path}: expected rows, found none; delete it and run `dvc repro`")
-    for name, values in table.items():
-        if name in _NAMES:
-            wrong, expected = values.isna(), "a name"
-        elif name in _WORDS:
-            continue
-        else:
-            wrong, expected = pd.to_numeric(values, errors="coerce").isna() & values.notna(), "a number"
-        if wrong.any():
-            i = int(wrong.to_numpy().argmax())
-            found = "nothing" if pd.isna(values[i]) else repr(values[i])
-            raise UserError(f"{path}, line {i + 2}: expected {expected} as {name}, found {found}; delete it and run `dvc repro`")
+    for name, values in table.drop(columns="verdict", errors="ignore").items():
+        kind, right = ("name", values) if name in _NAMES else ("number", pd.to_numeric(values.fillna(0), errors="coerce"))
+        if right.isna().any():
+            i = int(right.isna().argmax())
+            raise UserError(
+                f"{path}, line {i + 2}: expected a {kind} as {name}, found {values[i]!r}; delete it and run `dvc repro`"
+            )
     return table
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as {dotted name: value}."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        found |= flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return found

@@ -1,0 +1,1 @@
+"""Care of any DVC project: its cache checked (`fsck`), its last commit made again (`verify`)."""

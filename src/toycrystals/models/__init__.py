@@ -1,0 +1,1 @@
+"""The VAE, its codes, and the training loop."""

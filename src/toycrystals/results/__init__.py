@@ -1,0 +1,1 @@
+"""What people look at: names of metrics, charts and figures."""
