@@ -1,4 +1,4 @@
-"""What `evaluate` measures with: files on one side, measures on the other, one call an item, so that processes can share them."""
+"""What `evaluate` measures with: files on one side, measures on the other, one call an item, for threads to share."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -58,7 +58,7 @@ class Bench:
         train, test = (load_tensors(self.latents / f"{split}.safetensors", "latents")[0] for split in ("train", "test"))
         return Latents.from_tensors(train), Latents.from_tensors(test)[index]
 
-    @lru_cache  # noqa: B019 (as many benches as there are processes)
+    @lru_cache  # noqa: B019 (one bench a process)
     def code_judge(self, way: Way) -> CodeJudge:
         """The judge of codes."""
         conditional, width = way

@@ -1,6 +1,5 @@
 """Measure what every prior made, put all methods side by side, and test their differences."""
 
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from stages import GUARD
 from stages.bench import Bench
-from toycrystals.core.pool import in_processes
+from toycrystals.core.pool import in_threads
 from toycrystals.core.tables import read_csv, write_csv
 from toycrystals.metrics.base import Measures
 from toycrystals.metrics.comparison import compare_pairs, floors, headline, metrics_json, rows_of, tidy, z_scores
@@ -32,7 +31,7 @@ def evaluate(
     image_draws = read_csv(floor / "draws.csv")
     draws = range(1, 1 + image_draws["draw"].max())
     ways = {name: bench.way(name) for name in priors}
-    # The longest first, so that no process is left alone with one at the end.
+    # The longest first, so that no thread is left alone with one at the end.
     tasks: list[tuple[Any, ...]] = [
         ("measure_encoder",),
         *(("measure_images", name) for name in methods),
@@ -40,7 +39,7 @@ def evaluate(
         *(("measure_steps", path) for name in priors for path in bench.curve(name)),
         *(("measure_redraw", way, draw) for way in dict.fromkeys(ways.values()) for draw in draws),
     ]
-    done = dict(zip(tasks, in_processes("evaluate", partial(measure, bench), tasks), strict=True))
+    done = dict(zip(tasks, in_threads("evaluate", lambda task: getattr(bench, task[0])(*task[1:]), tasks), strict=True))
 
     measures: dict[str, Measures] = {}
     images: dict[str, pd.DataFrame] = {}
@@ -83,18 +82,6 @@ def write_comparison(
     write_json(out / "headline.json", headline(shown, set(numbers) - {*REFERENCES, "standard"}))
     features, judge = {name: bench.features(name) for name in numbers}, bench.judge
     write_csv(out / "pairs.csv", compare_pairs(measures, errors, features, judge.real_features, judge.features.bandwidths))
-
-
-def measure(bench: Bench, task: tuple[Any, ...]) -> Any:
-    """One task of a bench: the name of a method, and its arguments."""
-    name, *arguments = task
-    return getattr(_kept(bench), name)(*arguments)
-
-
-@cache
-def _kept(bench: Bench) -> Bench:
-    """The first bench of those that are equal, so that what it has read serves all tasks of a process."""
-    return bench
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Measure what real images score, and images with known faults: what every method stands beside."""
 
-from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 
 from stages import GUARD
 from toycrystals.core.artifacts import load_tensors, save_tensors
-from toycrystals.core.pool import in_processes
+from toycrystals.core.pool import in_threads
 from toycrystals.core.provenance import Origin
 from toycrystals.core.tables import write_csv
 from toycrystals.crystals.dataset import load_samples, redraw
@@ -32,25 +31,17 @@ def floor(train: Path, heldout: Path, out: Path, metrics: Metrics, floor: Floor)
     # Draw 0 is the method `real`.
     draws = {str(k): redraw(spec, held_out.type, held_out.factors, k).images for k in range(1, floor.draws + 1)}
     controls = make_controls(spec, held_out, training)
-    measure = partial(_measured, heldout, out / "judge.safetensors", metrics)
-    tables = list(in_processes("floor", measure, [*draws.items(), *controls.items()]))
+    no_bootstrap = bootstrap_weights(held_out.type, 0)
+
+    def measure(item: tuple[str, Images]) -> pd.DataFrame:
+        """Values of images under their name."""
+        measures, _ = judge(item[1], no_bootstrap, answers=True)
+        return rows_of(item[0], measures)[["method", "metric", "type", "value"]]
+
+    tables = list(in_threads("floor", measure, [*draws.items(), *controls.items()]))
     drawn, faulty = pd.concat(tables[: len(draws)]), pd.concat(tables[len(draws) :])
     write_csv(out / "draws.csv", drawn.rename(columns={"method": "draw"}), exact=True)
     write_csv(out / "controls.csv", faulty[faulty["type"] == ALL], exact=True)
-
-
-def _measured(heldout: Path, judge: Path, metrics: Metrics, item: tuple[str, Images]) -> pd.DataFrame:
-    """Values of images under their name, (method, metric, type, value)."""
-    name, images = item
-    judge_of = _judge(heldout, judge, metrics)
-    measures, _ = judge_of(images, bootstrap_weights(judge_of.held_out.type, 0), answers=True)
-    return rows_of(name, measures)[["method", "metric", "type", "value"]]
-
-
-@cache
-def _judge(heldout: Path, judge: Path, metrics: Metrics) -> ImageJudge:
-    held_out, spec = load_samples(*load_tensors(heldout, "held-out list"))
-    return ImageJudge(spec, held_out, load_tensors(judge, "judge of images")[0], metrics)
 
 
 if __name__ == "__main__":

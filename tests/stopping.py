@@ -110,12 +110,7 @@ WAYS = {
     "terminal closed": lambda process, folder: os.killpg(process.pid, signal.SIGHUP),
     "dvc terminated": lambda process, folder: process.terminate(),
     "stage killed": lambda process, folder: stage_processes(folder)[0].kill(),
-    "worker killed": lambda process, folder: workers(folder)[0].kill(),
 }
-
-
-def workers(folder):
-    return [process for process, line in processes(folder).items() if "multiprocessing.spawn" in " ".join(line)]
 
 
 def at_a_write(folder, stage, target, action):

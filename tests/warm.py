@@ -1,13 +1,12 @@
 """A `python` whose libraries are imported already, for tests that run dvc and stages at toy size, where imports take longest.
 
 `python -m dvc ...`, `python -m stages.NAME ...` and `python -m toycrystals.cli ...` become forks of a process that has imported
-what they need, with the working directory, environment, streams and arguments of the caller, as do the workers that they start.
+what they need, with the working directory, environment, streams and arguments of the caller.
 Any other command line is passed to the interpreter itself. What a signal or a killed parent does to a program is for tests with
 the interpreter.
 """
 
 import atexit
-import multiprocessing
 import os
 import runpy
 import shlex
@@ -26,7 +25,6 @@ PRELOADED = (
     "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg", "numba", "pandas", "PIL.Image", "psutil", "pydantic",
     "ruamel.yaml", "safetensors.torch", "scipy.ndimage", "scipy.spatial", "torch", "torch._dynamo", "typer", "vl_convert",
 )  # fmt: skip
-CONTEXT = multiprocessing.get_context
 CLIENT = """
 import os, socket, sys
 module = sys.argv[2] if sys.argv[1:2] == ["-m"] and len(sys.argv) > 2 else ""
@@ -106,8 +104,6 @@ def run(arguments: list[str], folder: str, environment: dict[str, str], streams:
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0:1] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    multiprocessing.get_context = lambda method=None: CONTEXT("fork")
-    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     sys.orig_argv = [sys.executable, *arguments]
     sys.argv = arguments[1:]
     try:

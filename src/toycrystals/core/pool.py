@@ -1,50 +1,32 @@
-"""Work on many items in processes of one thread each: much of measuring is of one thread, so that two cores gain nearly half."""
+"""Work on many items at once: much of measuring is of one thread, in code that lets others run meanwhile."""
 
-import os
-import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
-
-from toycrystals.runtime.errors import UserError
-from toycrystals.runtime.process import end_with_stage
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-# A worker holds about a gigabyte.
-_MOST_WORKERS = 8
 
 
-def in_processes(label: str, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """`work` done on each of `items`, in order, in as many processes as this one may have threads; raises what it raises."""
-    workers = min(torch.get_num_threads(), _MOST_WORKERS, len(items))
-    # Before they start, so that no library takes more: a fork would inherit locks of threads that it has not.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin) as executor:
-        try:
-            # Started with Ctrl-C blocked, workers never hear it: it is for the stage, for which it waits until they have started.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                # Not by `map`, which cancels what is left when one fails; told that a worker has ended, it would trip over that.
-                futures = [executor.submit(work, item) for item in items]
-            finally:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            for future in tqdm(futures, label, unit="set", disable=None, leave=False):
-                yield future.result()
-        except BrokenProcessPool:
-            raise UserError(f"{label}: a worker was killed, perhaps for want of memory; free some and run it again") from None
-        except BaseException:
-            # What the workers have begun is for nothing; leaving the block waits for them.
-            for process in active_children():
-                process.terminate()
-            raise
+def in_threads(label: str, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """`work` done on each of `items`, in order, in as many threads as PyTorch has, of which each takes no more for itself.
 
-
-def _begin() -> None:
-    end_with_stage()
+    Raises what `work` raises, when what has begun has ended.
+    """
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as executor:
+            try:
+                results = executor.map(work, items)
+                yield from tqdm(results, label, len(items), unit="set", disable=not sys.stderr.isatty(), leave=False)
+            except BaseException:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        torch.set_num_threads(threads)

@@ -5,9 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import parent_process
 from types import FrameType
 
 import psutil
@@ -46,25 +44,16 @@ def begin_process() -> None:
                 signal.signal(number, _quit)
 
 
-def end_with_stage() -> None:
-    """End this worker once its stage has ended, however that came; by itself it would wait for work for ever."""
-    if (stage := parent_process()) is not None:
-        _after(stage.join, lambda: os._exit(1))
-
-
 def end_with_parent() -> None:
     """Interrupt this process, as Ctrl-C would, once the one that started it is gone: killing dvc does not reach a stage."""
 
-    def wait() -> None:
+    def watch() -> None:
         with suppress(psutil.NoSuchProcess):
             while _STARTER is not None and _STARTER.is_running() and _STARTER.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(_INTERVAL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    _after(wait, lambda: os.kill(os.getpid(), signal.SIGTERM))
-
-
-def _after(wait: Callable[[], object], act: Callable[[], object]) -> None:
-    threading.Thread(target=lambda: (wait(), act()), daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _quit(_signal: int, _frame: FrameType | None) -> None:
