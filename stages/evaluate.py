@@ -9,8 +9,8 @@ from stages import GUARD
 from stages.bench import Bench
 from toycrystals.core.pool import in_threads
 from toycrystals.core.tables import read_csv, write_csv
-from toycrystals.metrics.base import Measures
-from toycrystals.metrics.comparison import compare_pairs, floors, headline, metrics_json, rows_of, tidy, z_scores
+from toycrystals.metrics.base import Measures, rows_of
+from toycrystals.metrics.comparison import compare_pairs, floors, headline, metrics_json, tidy, z_scores
 from toycrystals.metrics.intervals import Floats
 from toycrystals.metrics.measures import MEASURES
 from toycrystals.runtime import config
@@ -39,6 +39,9 @@ def evaluate(
         *(("measure_steps", path) for name in priors for path in bench.curve(name)),
         *(("measure_redraw", way, draw) for way in dict.fromkeys(ways.values()) for draw in draws),
     ]
+    # Once, before threads would each make them.
+    for way in dict.fromkeys(ways.values()):
+        bench.code_judge(way)
     done = dict(zip(tasks, in_threads("evaluate", lambda task: getattr(bench, task[0])(*task[1:]), tasks), strict=True))
 
     measures: dict[str, Measures] = {}
@@ -49,8 +52,8 @@ def evaluate(
         write_csv(tables / f"{name}.csv", images[name])
     # What is known of the encoder's own codes stands with what the VAE makes of them.
     measures["reconstruction"] |= done["measure_encoder",]
-    nothing = pd.DataFrame(columns=STEPS)
-    write_csv(out / "steps.csv", pd.concat([nothing, *(done[task] for task in tasks if task[0] == "measure_steps")])[STEPS])
+    curves = [done[task] for task in tasks if task[0] == "measure_steps"]
+    write_csv(out / "steps.csv", pd.concat([pd.DataFrame(), *curves]).reindex(columns=STEPS))
 
     image_floors = floors(image_draws)
     code_floors = {

@@ -10,8 +10,7 @@ from toycrystals.core.pool import in_threads
 from toycrystals.core.provenance import Origin
 from toycrystals.core.tables import write_csv
 from toycrystals.crystals.dataset import load_samples, redraw
-from toycrystals.metrics.base import ALL
-from toycrystals.metrics.comparison import rows_of
+from toycrystals.metrics.base import ALL, rows_of
 from toycrystals.metrics.controls import make_controls
 from toycrystals.metrics.images import ImageJudge, Images
 from toycrystals.metrics.intervals import bootstrap_weights

@@ -27,7 +27,6 @@ def planned(folder):
 
 def test_the_pipeline_fits_on_a_screen():
     assert len(STAGES) == 8
-    assert all(len(stage["desc"]) > 10 for stage in STAGES.values())
 
 
 def test_metrics_json_keeps_its_contract(finished_copy):
@@ -71,6 +70,9 @@ def test_quality_is_measured_at_every_number_of_steps(finished_copy):
     assert sorted(rows["steps"].unique()) == TOY["sample"]["curve"]
     assert set(rows["method"]) == {"diffusion"}
     assert rows.loc[rows["type"] == "all", ["psnr", "mmd2"]].notna().all(axis=None)
+    assert all(
+        len(cell) < 14 for line in (finished_copy / "plots/evaluate/steps.csv").read_text().split() for cell in line.split(",")
+    )
 
 
 def test_all_methods_answer_the_same_conditions(finished_copy):
@@ -136,14 +138,17 @@ def test_forced_run_gives_the_same_lock(finished_copy):
 
 
 def test_a_run_makes_the_priors_that_are_named(scratch):
-    before = (scratch / "dvc.lock").read_bytes()
     dvc(scratch, "exp", "run", "-S", "priors=[mop,standard]")
     metrics = json.loads((scratch / "plots/evaluate/metrics.json").read_text())
     assert list(metrics) == ["real", "reconstruction", "mop", "standard"]
     assert pd.read_csv(scratch / "plots/evaluate/steps.csv").empty
     lock = YAML(typ="safe", pure=True).load(scratch / "dvc.lock")["stages"]
     assert lock["evaluate"]["params"]["params.yaml"]["priors"] == ["mop", "standard"]
-    assert before != (scratch / "dvc.lock").read_bytes()
+    # The folder of models is hashed as a whole: without those of priors that are not named, as in a copy, it is another.
+    (scratch / "models/priors/diffusion.safetensors").unlink()
+    assert planned(scratch) == {"sample"}
+    dvc(scratch, "repro")
+    assert planned(scratch) == set()
 
 
 def test_lock_belongs_to_the_committed_params():

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dvccare.repository import DVC, LockedStage, clean_environment, dvc, git, read_lock
 from toycrystals.runtime.errors import UserError
@@ -66,14 +66,18 @@ def compare_locks(committed: Mapping[str, LockedStage], remade: Mapping[str, Loc
             continue
         before, after = committed[name], remade[name]
         deps, outs = _differing(before.deps, after.deps), _differing(before.outs, after.outs)
-        # The command, params and files that no stage makes.
+        # The command, params and files that no stage makes; a folder may hold outputs, and an output what is read.
         inputs = [kind for kind in ("cmd", "params") if getattr(before, kind) != getattr(after, kind)]
-        inputs += [path for path in deps if path not in made]
+        inputs += [path for path in deps if not any(_one_holds_the_other(path, out) for out in made)]
         if inputs:
             found[name] = f"the lock is that of another commit: {', '.join([*inputs, *outs])}"
         elif outs:
             found[name] = f"{'differs in consequence' if deps else 'first to differ, from the same inputs'}: {', '.join(outs)}"
     return found
+
+
+def _one_holds_the_other(path: str, other: str) -> bool:
+    return PurePosixPath(path).is_relative_to(other) or PurePosixPath(other).is_relative_to(path)
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

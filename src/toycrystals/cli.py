@@ -27,8 +27,8 @@ from toycrystals.crystals.dataset import DatasetSpec, from_pt_dict, load_samples
 from toycrystals.crystals.lattice import TYPES
 from toycrystals.crystals.variants import LABELS, VARIANTS
 from toycrystals.diffusion.sampler import SamplerSettings
+from toycrystals.priors.base import find_prior
 from toycrystals.priors.generator import CrystalGenerator, load_generator
-from toycrystals.report.page import write_report
 from toycrystals.results.images import draw_preview, save_sheet
 from toycrystals.results.style import save_figure
 from toycrystals.runtime.config import load_params, prior_names
@@ -78,12 +78,12 @@ def sample(
     """Sample crystals from a trained prior and decode them."""
     asked = _given(type=lattice_type, theta=theta, spacing=spacing, vacancy=vacancy, jitter=jitter)
     options = _given(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
-    settings = _settings(options)
-    files = {"vae": models / "vae.safetensors", "prior": models / "priors" / f"{prior}.safetensors"}
-    generator = load_generator(files["vae"], files["prior"], str(prior), settings, pick_device())
-    takes_steps = generator.prior.takes_steps
+    takes_steps = find_prior(str(prior)).Prior.takes_steps
     if options and not takes_steps:
         raise UserError(f"--{next(iter(options))}: the prior {prior} draws its codes in one step; leave it out")
+    settings = _settings(options) if takes_steps else SamplerSettings("", 1, 0.0, 1.0)
+    files = {"vae": models / "vae.safetensors", "prior": models / "priors" / f"{prior}.safetensors"}
+    generator = load_generator(files["vae"], files["prior"], str(prior), settings, pick_device())
     conditions = _request(generator, asked, n)
     used = {"prior": prior, "n": n, "seed": seed, **asked, **(asdict(settings) if takes_steps else {})}
     made = Origin("toycrystals sample", **files).made({"sample": used}, generator.meta)
@@ -210,6 +210,9 @@ def verify(
 @app.command()
 def report(out: Annotated[Path, typer.Option(help="The page to write (.html)")] = Path("report.html")) -> None:
     """Write the results of the project around the current folder as one self-contained HTML page."""
+    # Here, for no other command needs what it imports.
+    from toycrystals.report.page import write_report  # noqa: PLC0415
+
     write_report(find_root(Path.cwd()), _checked(out, ".html"))
 
 

@@ -1,6 +1,7 @@
 """Work in several threads: results in order, and what goes wrong there is told here."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -40,10 +41,20 @@ def test_each_thread_takes_one_and_the_number_is_put_back(items):
 
 def test_what_has_not_begun_when_one_fails_is_not_done():
     before, done = torch.get_num_threads(), []
+
+    def slowly(number):
+        time.sleep(0.001)
+        done.append(number)
+        return double(number)
+
     torch.set_num_threads(1)
     try:
         with pytest.raises(UserError):
-            list(in_threads("stop", lambda number: done.append(number) or double(number), [13, *range(14, 2000)]))
+            list(
+                in_threads(
+                    "stop", lambda number: time.sleep(0.001) or done.append(number) or double(number), [13, *range(14, 2000)]
+                )
+            )
         assert len(done) < 1000
     finally:
         torch.set_num_threads(before)

@@ -6,8 +6,8 @@ import pytest
 from small_judge import small_judge
 
 from toycrystals.crystals.dataset import DatasetSpec, redraw
-from toycrystals.metrics.base import ALL, MEASURES, ON_CODES, ON_IMAGES, Measure, by_type, declare, on_codes, on_images
-from toycrystals.metrics.comparison import floors, rows_of, tidy, z_scores
+from toycrystals.metrics.base import ALL, MEASURES, ON_CODES, ON_IMAGES, Measure, by_type, declare, on_codes, on_images, rows_of
+from toycrystals.metrics.comparison import floors, tidy, z_scores
 from toycrystals.metrics.intervals import Estimate, bootstrap_weights, mean, share
 from toycrystals.metrics.measures import MEASURES as ALL_MEASURES
 from toycrystals.results.catalogue import label_of

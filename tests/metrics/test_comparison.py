@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from toycrystals.metrics.base import rows_of
 from toycrystals.metrics.comparison import (
     COLUMNS,
     HEADLINE,
@@ -13,7 +14,6 @@ from toycrystals.metrics.comparison import (
     floors,
     headline,
     metrics_json,
-    rows_of,
     tidy,
     z_scores,
 )

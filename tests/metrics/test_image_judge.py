@@ -9,8 +9,8 @@ from small_judge import SETTINGS
 
 from toycrystals.crystals.dataset import DatasetSpec, make_samples, redraw
 from toycrystals.crystals.lattice import TYPES
-from toycrystals.metrics.base import ALL, MEASURES, ON_IMAGES, PRIMARY
-from toycrystals.metrics.comparison import floors, rows_of, tidy, z_scores
+from toycrystals.metrics.base import ALL, MEASURES, ON_IMAGES, PRIMARY, rows_of
+from toycrystals.metrics.comparison import floors, tidy, z_scores
 from toycrystals.metrics.controls import make_controls
 from toycrystals.metrics.copying import CLOSE
 from toycrystals.metrics.images import ImageJudge

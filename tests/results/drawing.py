@@ -11,11 +11,13 @@ def texts(figure):
 
 
 def boxes(figure):
-    return np.array([axes.get_position().extents for axes in figure.axes])
+    """Left, bottom, right and top of each image, in parts of the figure."""
+    size = np.tile(figure.get_size_inches() * figure.dpi, 2)
+    return np.array([[i.ox, i.oy, i.ox + i.get_array().shape[1], i.oy + i.get_array().shape[0]] for i in figure.images]) / size
 
 
 def assert_tidy(figure):
-    """All axes and words lie on the figure, and no two axes overlap."""
+    """All images and words lie on the figure, and no two images overlap."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     extents = boxes(figure)

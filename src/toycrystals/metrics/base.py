@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from toycrystals.crystals.dataset import DatasetSpec, Samples
@@ -121,3 +122,9 @@ def by_type(
         rows = types == k
         measures[name, TYPES[k]] = statistic(values[rows], weights[:, rows])
     return measures
+
+
+def rows_of(method: str, measures: Measures) -> pd.DataFrame:
+    """A row a measure and type of what was measured of a method, a control or a draw of real images."""
+    rows = [(method, *key, *estimate[:3]) for key, estimate in measures.items()]
+    return pd.DataFrame(rows, columns=["method", "metric", "type", "value", "low", "high"])

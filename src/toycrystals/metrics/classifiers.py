@@ -18,7 +18,7 @@ Array = NDArray[np.floating]
 @on_images("distribution", auc_pca="near")
 def auc_of_images(judged: JudgedImages) -> Measures:
     """Boosted trees on the images' features."""
-    return {("auc_pca", ALL): boosted_auc(judged.real_features, judged.features, judged.weights, trees=50)}
+    return {("auc_pca", ALL): boosted_auc(judged.real_features, judged.features, judged.weights, trees=25)}
 
 
 @on_codes("latent", latent_auc_boosted="near")

@@ -1,13 +1,15 @@
 """Methods side by side: each measure beside what real images score, and differences between methods with their tests.
 
-All tables have rows (method, metric, type, value, ...), as `rows_of` makes them.
+All tables have rows (method, metric, type, value, ...), as `base.rows_of` makes them.
 """
 
 import itertools
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
@@ -27,12 +29,6 @@ HEADLINE = {
     "copied": "copy_code",
 }
 COLUMNS = ["method", "metric", "type", "value", "low", "high", "floor", "ceiling", "sd", "q95", "verdict"]
-
-
-def rows_of(method: str, measures: Measures) -> pd.DataFrame:
-    """A row a measure and type of what was measured of a method, a control or a draw of real images."""
-    rows = [(method, *key, *estimate[:3]) for key, estimate in measures.items()]
-    return pd.DataFrame(rows, columns=COLUMNS[:6])
 
 
 def floors(draws: pd.DataFrame) -> pd.DataFrame:
@@ -96,9 +92,12 @@ def compare_pairs(
     """
     pairs = [(metric, *pair) for metric, of in zip(PRIMARY, (mse, pca), strict=True) for pair in itertools.combinations(of, 2)]
     gaps = [difference(methods[a][metric, ALL], methods[b][metric, ALL])[:3] for metric, a, b in pairs]
-    parts = [
-        mse[a] - mse[b] if metric == PRIMARY[0] else mmd2_contrast(pca[a], pca[b], real, bandwidths) for metric, a, b in pairs
-    ]
+
+    def parts_of(metric: str, a: str, b: str) -> Floats:
+        return mse[a] - mse[b] if metric == PRIMARY[0] else mmd2_contrast(pca[a], pca[b], real, bandwidths)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as executor:
+        parts = list(executor.map(parts_of, *zip(*pairs, strict=True)))
     rows = [(*pair, *gap) for pair, gap in zip(pairs, gaps, strict=True)]
     table = pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high"])
     return table.assign(p=sign_flip_test(np.stack(parts, axis=1)) if parts else [])

@@ -18,10 +18,12 @@ from toycrystals.metrics.features import Features
 from toycrystals.metrics.intervals import Floats, Weights
 from toycrystals.metrics.matching import Matched, match_requested, unit_images
 from toycrystals.metrics.recovery import LatticeRecovery, Recovered
-from toycrystals.metrics.truth import image_table, mean_psnr
+from toycrystals.metrics.truth import image_table, mean_psnr, theta_error
 from toycrystals.runtime.config import Metrics
 
 Images = NDArray[np.uint8]
+# So near to the perfect crystal of its request is an image, if the least error lies at the aspect found.
+_CLEAR_NCC, _CLEAR_DEGREES = 0.98, 0.5
 
 
 class ImageJudge:
@@ -67,23 +69,26 @@ class ImageJudge:
         held_out, unit, features = self.held_out, unit_images(images), self.features(images)
         # Images that were made for no condition may copy training images of any.
         distance = self._distance(features, answers=answers)
+        found = self._recover(images, unit) if answers else self.recovery(unit)
+        # The lattice found tells the aspect of an image that answers its request.
+        off = theta_error(held_out.type, held_out.factors[:, 1].astype(np.float64), found)
+        clear = (found.type == held_out.type) & (found.ncc > _CLEAR_NCC) & (off < _CLEAR_DEGREES)
+        known = np.where(clear, found.asked_aspect, np.nan)
         return JudgedImages(
-            self.spec, held_out, unit,
-            self._recover(unit) if answers else self.recovery(unit),
-            self._match(unit) if answers else None,
+            self.spec, held_out, unit, found, self._match(unit, known) if answers else None,
             features, self.real_features, self.features.bandwidths, distance,
             close(distance, self._real_distance(answers), held_out.type if answers else None),
             weights, self.metrics.neighbours,
         )  # fmt: skip
 
-    def _match(self, unit: NDArray[np.float32]) -> Matched:
+    def _match(self, unit: NDArray[np.float32], known: Floats | None = None) -> Matched:
         spacing, theta = self.held_out.factors[:, :2].astype(np.float64).T
-        return match_requested(unit, self.held_out.type, spacing, theta, self.metrics.aspect_step)
+        return match_requested(unit, self.held_out.type, spacing, theta, self.metrics.aspect_step, known)
 
-    def _recover(self, unit: NDArray[np.float32]) -> Recovered:
+    def _recover(self, images: Images, unit: NDArray[np.float32]) -> Recovered:
         """The lattices of images made for the held-out conditions; those that equal the held-out images are searched once."""
         types = self.held_out.type
-        new = np.flatnonzero((unit != unit_images(self.held_out.images)).any(axis=(1, 2)))
+        new = np.flatnonzero((images != self.held_out.images).any(axis=(1, 2, 3)))
         if 2 * len(new) > len(unit):
             return self.recovery(unit, types)
         found = {name: values.copy() for name, values in vars(self._real_found).items()}
@@ -95,7 +100,7 @@ class ImageJudge:
     def _real_found(self) -> Recovered:
         return self.recovery(unit_images(self.held_out.images), self.held_out.type)
 
-    @cache  # noqa: B019 (as many judges as there are processes)
+    @cache  # noqa: B019 (one judge a process)
     def _real_distance(self, answers: bool) -> Floats:
         return self._distance(self.real_features, answers=answers)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from toycrystals.core.device import available_cores
 from toycrystals.crystals.dataset import exact_errors
 from toycrystals.crystals.lattice import LATTICES
 
@@ -43,29 +43,44 @@ class Matched:
 
 
 def match_requested(
-    images: NDArray[np.float32], types: NDArray[np.int64], spacing: Floats, theta: Floats, aspect_step: float
-) -> Matched:
+    images: NDArray[np.float32], types: NDArray[np.int64], spacing: Floats, theta: Floats, aspect_step: float,
+    known: Floats | None = None,
+) -> Matched:  # fmt: skip
     """Compare images [N, H, W] with the perfect crystal of the requested type [N], spacing [N] and theta [N].
 
-    A rectangular request leaves the aspect open: the aspect in its range with the smallest error is taken.
+    A rectangular request leaves the aspect open: the aspect in its range with the smallest error is taken. Where it is `known`
+    already from the image [N] (NaN: not known), it is searched for only nearby.
     """
     mse, aspect = np.empty(len(images)), np.ones(len(images))
+    known = np.full(len(images), np.nan) if known is None else known
 
     def match(k: int, rows: NDArray[np.intp]) -> None:
-        exact = partial(exact_errors, images[rows], k, spacing[rows], theta[rows])
-        if LATTICES[k].has_aspect:
-            aspect[rows], mse[rows] = _best_aspect(exact, len(rows), LATTICES[k].aspect_range, aspect_step)
-        else:
-            mse[rows] = exact(aspect[rows])
+        if not LATTICES[k].has_aspect:
+            mse[rows] = exact_errors(images[rows], k, spacing[rows], theta[rows], aspect[rows])
+            return
+        near = np.isfinite(known[rows])
+        for part, candidates in (
+            (rows[near], _near(grid(LATTICES[k].aspect_range, aspect_step), known[rows[near]])),
+            (rows[~near], np.tile(grid(LATTICES[k].aspect_range, aspect_step), (np.sum(~near), 1))),
+        ):
+            exact = partial(exact_errors, images[part], k, spacing[part], theta[part])
+            aspect[part], mse[part] = _best_aspect(exact, candidates, LATTICES[k].aspect_range, aspect_step)
 
     by_type(match, types)
     return Matched(mse, aspect)
 
 
-def _best_aspect(error: Callable[[Floats], Floats], n: int, bounds: tuple[float, float], step: float) -> tuple[Floats, Floats]:
-    """The aspect [n] of least error, and that error: a grid, then ever closer neighbours of the best, to a thousandth."""
-    best, least = np.empty(n), np.full(n, np.inf)
-    candidates = np.tile(grid(bounds, step), (n, 1))  # [n, G]
+def _near(values: Floats, known: Floats) -> Floats:
+    """Of ascending `values` [G], the five around each of `known` [n]: [n, 5]."""
+    nearest = np.abs(values - known[:, None]).argmin(axis=1)
+    return np.asarray(values[(nearest[:, None] + np.arange(-2, 3)).clip(0, len(values) - 1)])
+
+
+def _best_aspect(
+    error: Callable[[Floats], Floats], candidates: Floats, bounds: tuple[float, float], step: float
+) -> tuple[Floats, Floats]:
+    """The aspect [n] of least error, and that error: `candidates` [n, G], then ever closer neighbours, to a thousandth."""
+    best, least = np.empty(len(candidates)), np.full(len(candidates), np.inf)
     while True:
         for candidate in candidates.clip(*bounds).T:
             found = error(candidate)
@@ -85,13 +100,13 @@ def grid(bounds: tuple[float, float], step: float) -> Floats:
 
 
 def by_type(work: Callable[[int, NDArray[np.intp]], None], types: NDArray[np.int64]) -> None:
-    """Call `work` with a type and rows of that type until every row was seen, in as many threads as there are cores."""
+    """Call `work` with a type and rows of that type until every row was seen, in as many threads as PyTorch has."""
     jobs = [
         (int(k), rows)
         for k in np.unique(types)
         for rows in np.array_split(np.flatnonzero(types == k), -(-np.sum(types == k) // _CHUNK))
     ]
-    with ThreadPoolExecutor(available_cores()) as executor:
+    with ThreadPoolExecutor(torch.get_num_threads()) as executor:
         list(executor.map(work, *zip(*jobs, strict=True)))
 
 

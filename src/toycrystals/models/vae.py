@@ -20,7 +20,8 @@ from toycrystals.runtime.errors import UserError
 
 # exp(logvar) must stay a finite float32, and a variance below e^-20 is no noise at all.
 _LOGVAR_RANGE = (-20.0, 10.0)
-_CHUNK = 512
+# Rows whose table, against all training codes, fits the cache.
+_CHUNK = 16
 
 
 @dataclass(frozen=True)

@@ -42,22 +42,23 @@ def _disorder(spacing: float, vacancy: float, jitter: float) -> str:
 
 def image_grid(rows: Sequence[Images], row_labels: Sequence[str], captions: Sequence[Sequence[str]]) -> Figure:
     """Rows of images, each with a label on its left and, where `captions` has some for it, one above each image."""
-    n_columns = max(len(row) for row in rows)
+    n_columns, size = max(len(row) for row in rows), rows[0].shape[-1]
+    # Whole, so that all pixels are of one size.
+    scale = max(1, round(_CELL * DPI / size))
+    cell = scale * size / DPI
     left = 0.1 + 0.078 * max(len(label) for label in row_labels)
     gaps = [0.16 + 0.125 * max(caption.count("\n") + 1 for caption in row) if row else _GAP for row in captions]
-    width, height = left + n_columns * (_CELL + _GAP) + 0.05, sum(gaps) + len(rows) * _CELL + 0.05
+    width, height = left + n_columns * (cell + _GAP) + 0.05, sum(gaps) + len(rows) * cell + 0.05
     figure = Figure(figsize=(width, height), dpi=DPI)
     bottom = height
     for row, label, caption, gap in zip(rows, row_labels, captions, gaps, strict=True):
-        bottom -= gap + _CELL
-        figure.text((left - 0.07) / width, (bottom + _CELL / 2) / height, label, ha="right", va="center", fontsize=8)
+        bottom -= gap + cell
+        figure.text((left - 0.07) / width, (bottom + cell / 2) / height, label, ha="right", va="center", fontsize=8)
         for c, image in enumerate(row):
-            x = left + c * (_CELL + _GAP)
-            axes = figure.add_axes((x / width, bottom / height, _CELL / width, _CELL / height))
-            axes.imshow(image[0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_axis_off()
+            x = left + c * (cell + _GAP)
+            figure.figimage(image[0].repeat(scale, 0).repeat(scale, 1), x * DPI, bottom * DPI, cmap="gray", vmin=0, vmax=255)
             if caption:
-                place = (x + _CELL / 2) / width, (bottom + _CELL + 0.03) / height
+                place = (x + cell / 2) / width, (bottom + cell + 0.03) / height
                 figure.text(*place, caption[c], ha="center", va="bottom", fontsize=6.5)
     return figure
 

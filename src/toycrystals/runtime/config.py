@@ -1,4 +1,4 @@
-"""params.yaml to frozen, validated sections: the only place that says what a hyperparameter means and may be.
+"""params.yaml to frozen, validated sections: what a hyperparameter means and may be (a prior's stand in its own file).
 
 The file is read as YAML 1.2 by the parser that DVC itself uses, so that ``1e-5`` is a number for both. All sections are
 checked whichever one a stage asks for, so that a mistake ends a run before any work begins. What depends on code that can
@@ -25,7 +25,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Precision = Literal["auto", "bf16", "fp32"]
 # Of the modules in priors/, these are none.
-_NO_PRIORS = {"__init__", "base", "generator"}
+_NO_PRIORS = {"base", "generator"}
 
 
 class Section(BaseModel):
@@ -174,6 +174,8 @@ class Params(Section):
         for name in dict.fromkeys(self.priors):
             if self.priors.count(name) > 1:
                 yield f"priors = {self.priors}: {name} is named twice"
+            if name in ("real", "reconstruction", *Params.model_fields):
+                yield f"priors = {self.priors}: {name} is the name of something else; give the prior another"
             if name not in prior_names():
                 yield f"priors = {self.priors}: there is no prior {name!r}; there are {', '.join(prior_names())}"
 
@@ -182,7 +184,9 @@ class Params(Section):
 def prior_names() -> tuple[str, ...]:
     """The priors that there are: the modules of priors/ but for what they share."""
     folder = Path(__file__).parents[1] / "priors"
-    return tuple(sorted(path.stem for path in folder.glob("*.py") if path.stem not in _NO_PRIORS))
+    return tuple(
+        sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_") and path.stem not in _NO_PRIORS)
+    )
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -45,11 +45,16 @@ class Guard:
     def changes(self) -> list[str]:
         """The stage's sources, params and inputs that are no longer as they were."""
         loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-        sources = [name for name in _differing(self._sources, self._read_sources()) if str(self.root / name) in loaded]
+        sources = [
+            name
+            for name in _differing(self._sources, self._read_sources())
+            if str(self.root / name) in loaded or name.endswith(".yaml")
+        ]
         return [*filter(self._is_tracked, sources), *_differing(self._before, self._read())]
 
     def _read_sources(self) -> Snapshot:
-        paths = [*(self.root / "src" / "toycrystals").rglob("*.py"), *(self.root / "stages").glob("*.py")]
+        package, stages = self.root / "src" / "toycrystals", self.root / "stages"
+        paths = [*package.rglob("*.py"), *package.rglob("*.yaml"), *stages.glob("*.py")]
         # An editor may keep a link to nothing beside a file.
         kept = [path for path in paths if path.parent.name != "runtime" and path.is_file()]
         return {str(path.relative_to(self.root)): file_md5(path) for path in kept}
