@@ -317,3 +317,10 @@ def test_what_git_says_of_a_project_that_is_none_is_one_line(home, toycrystals):
     code, error = toycrystals("verify")
     assert (code, len(error.splitlines())) == (1, 1)
     assert error.startswith("error: ")
+
+
+def test_a_prior_that_takes_no_steps_needs_no_params(home, toycrystals):
+    (home / "params.yaml").unlink()
+    code, err = toycrystals("sample", "--prior", "standard", "--type", "square", "--n", 2, "--out", "grid.png")
+    assert (code, err) == (0, "")
+    assert (home / "grid.png").exists()

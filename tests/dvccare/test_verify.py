@@ -55,6 +55,24 @@ def test_the_first_outputs_to_differ_are_the_cause_and_later_ones_are_not():
     }
 
 
+def test_folders_hold_outputs_and_outputs_what_is_read():
+    """A stage may read the folder that others write into, or one file of a folder that another writes."""
+    before = {
+        "train": stage({"data": "d"}, {"models/a": "m"}),
+        "draw": stage({"models": "M", "sets/one.csv": "s"}, {"figures": "f"}),
+        "make": stage({}, {"sets": "S"}),
+    }
+    after = {
+        "train": stage({"data": "d"}, {"models/a": "n"}),
+        "draw": stage({"models": "N", "sets/one.csv": "t"}, {"figures": "g"}),
+    }
+    assert compare_locks(before, {**after, "make": stage({}, {"sets": "T"})}) == {
+        "train": "first to differ, from the same inputs: models/a",
+        "draw": "differs in consequence: figures",
+        "make": "first to differ, from the same inputs: sets",
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "inputs"),
     [

@@ -184,9 +184,7 @@ class Params(Section):
 def prior_names() -> tuple[str, ...]:
     """The priors that there are: the modules of priors/ but for what they share."""
     folder = Path(__file__).parents[1] / "priors"
-    return tuple(
-        sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_") and path.stem not in _NO_PRIORS)
-    )
+    return tuple(sorted(path.stem for path in folder.glob("[!_]*.py") if path.stem not in _NO_PRIORS))
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
