@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatch
 
 import pandas as pd
 import torch
@@ -170,3 +171,10 @@ def test_a_curve_grows_with_every_epoch(finished, tmp_path, monkeypatch):
     splits = latents / "train.safetensors", latents / "val.safetensors"
     train_prior.train_prior("diffusion", *splits, tmp_path / "model.safetensors", tmp_path / "curve.csv", 0, 0, section)
     assert lengths == list(range(1, TOY["diffusion"]["epochs"] + 1))
+
+
+def test_the_report_knows_every_figure(finished):
+    """A figure without a caption stands last, under its path."""
+    patterns = YAML(typ="safe", pure=True).load(ROOT / "src/toycrystals/report/content.yaml")["captions"]
+    figures = [path.relative_to(finished).as_posix() for path in (finished / "plots").rglob("*.png")]
+    assert not [name for name in figures if not any(fnmatch(name, pattern) for pattern in patterns)]

@@ -144,7 +144,7 @@ def test_a_prior_fitted_at_once_has_a_number_and_one_says_what_it_is(tmp_path):
 
 def test_figures_are_in_the_order_of_their_captions_and_unknown_ones_last(tmp_path):
     write_project(tmp_path)
-    for name in ("aaa/new_kind", "figures/sweep_diffusion", "figures/metrics", "preview/full"):
+    for name in ("aaa/new_kind", "figures/sweep_diffusion", "figures/metrics", "figures/preview_full"):
         add_figure(tmp_path, f"plots/{name}.png")
     html = render(tmp_path, collect(tmp_path), KNOWN, {})
     assert re.findall(r"<figcaption><b>(.*?)\.</b>", html) == [
