@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from closure import ROOT, STAGES, code_deps, import_closure, needed
-from smoke import dvc
+from smoke import dvc, git
 from test_pipeline import planned
 
 from toycrystals.runtime.stage import param_names
@@ -77,6 +77,19 @@ def test_an_edit_runs_the_stages_that_the_document_names(finished_copy, file, st
 def test_nothing_runs_where_nothing_was_edited(finished_copy):
     assert planned(finished_copy) == set()
     assert "up to date" in dvc(finished_copy, "status").stdout
+
+
+def test_a_clone_without_data_can_tell_that_the_lock_is_its_own(finished, tmp_path):
+    git(tmp_path, "clone", "--quiet", str(finished), "clone")
+    assert planned_without_data(tmp_path / "clone") == set()
+    path = tmp_path / "clone/src/toycrystals/priors/generator.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert planned_without_data(tmp_path / "clone") == {"sample"}
+
+
+def planned_without_data(folder):
+    done = dvc(folder, "repro", "--dry", "--allow-missing", check=False)
+    return set(re.findall(r"(?:Running stage|failed to reproduce) '(.+?)'", done.stdout + done.stderr))
 
 
 def test_a_deps_folder_holds_code_alone():
