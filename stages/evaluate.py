@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from stages import GUARD
-from stages.bench import Bench
+from stages.bench import Bench, Way
 from toycrystals.core.pool import in_threads
 from toycrystals.core.tables import read_csv, write_csv
 from toycrystals.metrics.base import Measures, rows_of
@@ -31,14 +31,7 @@ def evaluate(
     image_draws = read_csv(floor / "draws.csv")
     draws = range(1, 1 + image_draws["draw"].max())
     ways = {name: bench.way(name) for name in priors}
-    # The longest first, so that no thread is left alone with one at the end.
-    tasks: list[tuple[Any, ...]] = [
-        ("measure_encoder",),
-        *(("measure_images", name) for name in methods),
-        *(("measure_codes", name) for name in priors),
-        *(("measure_steps", path) for name in priors for path in bench.curve(name)),
-        *(("measure_redraw", way, draw) for way in dict.fromkeys(ways.values()) for draw in draws),
-    ]
+    tasks = tasks_of(bench, methods, priors, ways, draws)
     # Once, before threads would each make them.
     for way in dict.fromkeys(ways.values()):
         bench.code_judge(way)
@@ -73,6 +66,18 @@ def evaluate(
     write_csv(out / "controls.csv", z_scores(pd.concat([table[table["method"].isin(REFERENCES)], controls])).reset_index())
     errors = {name: rows["mse"].to_numpy() for name, rows in images.items() if "mse" in rows}
     write_comparison(bench, metrics_json(table), measures, errors, out)
+
+
+def tasks_of(bench: Bench, methods: list[str], priors: list[str], ways: dict[str, Way], draws: range) -> list[tuple[Any, ...]]:
+    """What is to be measured: the name of a bench's method, and its arguments."""
+    # The longest first, so that no thread is left alone with one at the end.
+    return [
+        ("measure_encoder",),
+        *(("measure_images", name) for name in methods),
+        *(("measure_codes", name) for name in priors),
+        *(("measure_steps", path) for name in priors for path in bench.curve(name)),
+        *(("measure_redraw", way, draw) for way in dict.fromkeys(ways.values()) for draw in draws),
+    ]
 
 
 def write_comparison(
