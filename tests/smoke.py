@@ -18,9 +18,9 @@ TOY = {
     "data": {"image_size": 32, "n_train": 1500, "n_val": 128, "n_test": 256, "n_heldout": 128},
     "vae": {"harmonics": 8, "latent_dim": 8, "width": 128, "epochs": 2, "batch_size": 64},
     "diffusion": {"harmonics": 8, "width": 32, "blocks": 1, "epochs": 2, "batch_size": 64},
-    "sample": {"steps": 5, "curve": [1, 5]},
+    "sample": {"draws": 4, "steps": 5, "curve": [1, 5]},
     "metrics": {"theta_step": 2.0, "aspect_step": 0.05, "components": 16},
-    "floor": {"draws": 2},
+    "floor": {"draws": 12},
     "evaluate": {"bootstrap": 100},
 }
 

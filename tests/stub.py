@@ -37,7 +37,7 @@ def stub_pipeline(folder: Path, finished: Path) -> None:
         stage["cmd"] = " ".join([CALL, str(finished), *outputs])
         stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(("src/", "stages/"))]
         if HEADLINE in outputs:
-            stage["params"] = sorted({*stage.get("params", []), *SHARED, "diffusion", "mop"})
+            stage["params"] = sorted({*stage.get("params", []), *SHARED, "diffusion", "local", "mop"})
     path.write_text(yaml.safe_dump(pipeline, sort_keys=False))
 
 

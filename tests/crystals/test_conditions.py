@@ -11,7 +11,7 @@ from toycrystals.crystals.conditions import (
     ConditionEncoder,
     Conditions,
     keep_mask,
-    label_distance,
+    label_offset,
     nearest_conditions,
     rotation_sweep,
 )
@@ -257,42 +257,46 @@ def test_a_sweep_turns_every_type_through_the_whole_range(variant, n_types, n):
 @pytest.mark.parametrize("lattice_type", range(4), ids=TYPES)
 @settings(deadline=None)
 @given(a=labels, b=labels, turns=st.integers(-3, 3))
-def test_distance_is_symmetric_and_blind_to_whole_periods(lattice_type, a, b, turns):
+def test_offset_turns_with_its_sides_and_is_blind_to_whole_periods(lattice_type, a, b, turns):
     a, b = (torch.tensor([row], dtype=torch.float64) for row in (a, b))
     turned = b + torch.tensor([0.0, turns * 2 * math.pi / ORDERS[lattice_type], 0.0, 0.0])
-    distance = label_distance(a, b, lattice_type, "full")
-    torch.testing.assert_close(label_distance(b, a, lattice_type, "full"), distance)
-    torch.testing.assert_close(label_distance(a, turned, lattice_type, "full"), distance, rtol=0.0, atol=1e-5)
-    torch.testing.assert_close(label_distance(b, turned, lattice_type, "full"), torch.zeros_like(distance), rtol=0.0, atol=1e-5)
+    offset = label_offset(a, b, lattice_type, "full")
+    # Half a period is as far on the one side as on the other.
+    assume(offset[0, 1].abs() < math.pi / ORDERS[lattice_type] / (math.pi / 3) - 1e-6)
+    torch.testing.assert_close(label_offset(b, a, lattice_type, "full"), -offset, rtol=0.0, atol=1e-12)
+    torch.testing.assert_close(label_offset(a, turned, lattice_type, "full"), offset, rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(label_offset(b, turned, lattice_type, "full"), torch.zeros_like(offset), rtol=0.0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("variant", "lattice_type", "difference", "expected"),
     [
-        ("full", 0, (8.0, 0.0, 0.0, 0.0), 1.0),
-        ("full", 0, (4.0, 0.0, 0.25, 0.0), math.hypot(0.5, 1.0)),
-        ("full", 0, (0.0, 0.0, 0.0, 0.3), 0.5),
-        ("full", 0, (0.0, math.radians(45), 0.0, 0.0), 0.75),
-        ("full", 0, (0.0, math.radians(80), 0.0, 0.0), 1 / 6),
-        ("rot_only", 1, (8.0, math.radians(30), 0.25, 0.6), 0.5),
-        ("rot_only", 2, (0.0, math.radians(59), 0.0, 0.0), 1 / 60),
-        ("rot_only", 3, (0.0, math.radians(59), 0.0, 0.0), 59 / 60),
-        ("simple", 0, (8.0, 1.0, 0.25, 0.6), 0.0),
+        ("full", 0, (8.0, 0.0, 0.0, 0.0), [1.0, 0.0, 0.0, 0.0]),
+        ("full", 0, (-4.0, 0.0, 0.25, 0.0), [-0.5, 0.0, 1.0, 0.0]),
+        ("full", 0, (0.0, 0.0, 0.0, -0.3), [0.0, 0.0, 0.0, -0.5]),
+        ("full", 0, (0.0, math.radians(44), 0.0, 0.0), [0.0, 44 / 60, 0.0, 0.0]),
+        ("full", 0, (0.0, math.radians(80), 0.0, 0.0), [0.0, -10 / 60, 0.0, 0.0]),
+        ("rot_only", 1, (8.0, math.radians(30), 0.25, 0.6), [0.5]),
+        ("rot_only", 2, (0.0, math.radians(59), 0.0, 0.0), [-1 / 60]),
+        ("rot_only", 3, (0.0, math.radians(59), 0.0, 0.0), [59 / 60]),
+        ("simple", 0, (8.0, 1.0, 0.25, 0.6), []),
     ],
 )
-def test_distance_is_in_units_of_the_visible_ranges(variant, lattice_type, difference, expected):
+def test_offset_is_in_units_of_the_visible_ranges(variant, lattice_type, difference, expected):
     origin = torch.tensor([[6.0, 0.2, 0.0, 0.0]])
-    found = label_distance(origin, origin + torch.tensor([difference]), lattice_type, variant)
-    assert float(found) == pytest.approx(expected, abs=1e-5)
+    found = label_offset(origin + torch.tensor([difference]), origin, lattice_type, variant)
+    assert found.shape == (1, len(expected))
+    assert found[0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_distances_pair_every_row_with_every_row():
-    a, b = real_conditions("full", 8).labels.split([3, 5])
-    table = label_distance(a, b, 0, "full")
-    assert table.shape == (3, 5)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_offsets_pair_rows_as_shapes_broadcast(variant):
+    a, b = real_conditions(variant, 8).labels.split([3, 5])
+    table = label_offset(a[:, None], b, 0, variant)
+    assert table.shape == (3, 5, sum(VISIBLE[variant]))
     for i in range(3):
         for j in range(5):
-            torch.testing.assert_close(table[i, j], label_distance(a[[i]], b[[j]], 0, "full")[0, 0])
+            torch.testing.assert_close(table[i, j], label_offset(a[i], b[j], 0, variant))
 
 
 def slow_distance(one, other, lattice_type, variant):

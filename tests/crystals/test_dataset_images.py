@@ -11,7 +11,7 @@ from small_samples import FULL
 from test_render import slow_crystal, slow_sum
 
 from toycrystals.crystals import dataset
-from toycrystals.crystals.dataset import DatasetSpec, exact_images, make_block, make_samples, redraw, site_radius
+from toycrystals.crystals.dataset import DatasetSpec, exact_bytes, exact_images, make_block, make_samples, redraw, site_radius
 from toycrystals.crystals.lattice import LATTICES, TYPES
 
 
@@ -47,6 +47,19 @@ def test_dataset_images_are_those_of_the_slow_double_loop(variant, size):
         expected = 255 * slow_crystal(lattice_type, float(spacing), float(theta), float(aspect), size)
         # Half a level of rounding, and the factors' own rounding to float32.
         assert np.abs(image[0] - expected).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("lattice_type", range(4), ids=TYPES)
+def test_exact_bytes_are_those_of_the_dataset(lattice_type):
+    samples = make_samples(DatasetSpec("rot_only", 4, 33, 3), "val", 64)
+    kept = samples[np.flatnonzero(samples.type == lattice_type)]
+    spacing, theta, _, _, aspect = kept.factors.astype(np.float64).T
+    found = exact_bytes(lattice_type, spacing, theta, aspect, 33)
+    assert (found.dtype, found.shape) == (np.uint8, (len(kept), 33, 33))
+    # Factors were rounded to float32 after the images were made.
+    assert np.abs(found.astype(int) - kept.images[:, 0]).max() <= 1
+    assert np.mean(found == kept.images[:, 0]) > 0.999
+    np.testing.assert_array_equal(found, np.floor(exact_images(lattice_type, spacing, theta, aspect, 33) * 255.0 + 0.5))
 
 
 @pytest.fixture

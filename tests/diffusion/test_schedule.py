@@ -89,3 +89,31 @@ def test_cosine_schedule_turns_evenly(t):
 @pytest.mark.parametrize(("name", "expected"), [("linear", LinearSchedule(10)), ("cosine", CosineSchedule())])
 def test_schedules_are_made_by_name(name, expected):
     assert levels(make_schedule(name, 10), 0.55) == levels(expected, 0.55)
+
+
+@every_schedule
+@given(t=times)
+@settings(deadline=None)
+def test_time_is_the_inverse_of_alpha(schedule, t):
+    alpha_t, sigma_t = levels(schedule, t)
+    found = schedule.time(torch.tensor(alpha_t, dtype=torch.float64))
+    assert levels(schedule, float(found)) == pytest.approx([alpha_t, sigma_t], abs=1e-7)
+    # Next to the data alpha falls with the square of t, so that its last digits do not tell the time.
+    assert float(found) == pytest.approx(t, abs=1e-9 if sigma_t > 1e-3 else 1e-5)
+
+
+@every_schedule
+def test_time_ends_where_the_schedule_does(schedule):
+    last = levels(schedule, 1.0)[0]
+    alpha = torch.tensor([1.0, 1.01 * last, 0.99 * last, 1e-9], dtype=torch.float64)
+    found = schedule.time(alpha).tolist()
+    assert (found[0], found[2:]) == (0.0, [1.0, 1.0])
+    assert 0.9 < found[1] < 1.0
+
+
+@every_schedule
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_times_have_the_shape_and_dtype_of_the_levels(schedule, dtype, shape):
+    expected = float(schedule.time(torch.tensor(0.5, dtype=torch.float64)))
+    torch.testing.assert_close(schedule.time(torch.full(shape, 0.5, dtype=dtype)), torch.full(shape, expected, dtype=dtype))

@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
 from toycrystals.core.rng import make_generator, seed_initialisation
 from toycrystals.crystals.conditions import Conditions
 from toycrystals.crystals.dataset import to_unit_interval
-from toycrystals.models.latents import Latents, LatentScaling, decode, encode, imitated, reconstruct, reconstruction_psnr
+from toycrystals.models.latents import Latents, LatentScaling, decode, encode, held_out_codes, reconstruct, reconstruction_psnr
 from toycrystals.models.vae import VAE, Posterior, VAEConfig, to_uint8
 
 CPU = torch.device("cpu")
@@ -22,16 +23,20 @@ def normal(*shape, seed=0):
     return torch.randn(shape, generator=make_generator(seed))
 
 
-def measured(mu, variance, scaling):
-    result = LatentScaling(mu.shape[1])
-    result.measure(mu, variance, scaling)
+def measured(posterior, scaling):
+    result = LatentScaling(posterior.mu.shape[1])
+    result.measure(posterior, scaling)
     return result
 
 
-def spread_codes(n=4000):
-    """Means of deviation 3, 1 and 0.01 about 5, -2 and 0, and their posteriors' variances."""
+def sharp(mu):
+    return Posterior(mu, torch.full_like(mu, -math.inf))
+
+
+def spread_codes(n=4000, variance=(0.5, 0.1, 1.0)):
+    """Posteriors whose means have the deviations 3, 1 and 0.01 about 5, -2 and 0."""
     mu = normal(n, 3) * torch.tensor([3.0, 1.0, 0.01]) + torch.tensor([5.0, -2.0, 0.0])
-    return mu, torch.tensor([0.5, 0.1, 1.0]).expand(n, 3)
+    return Posterior(mu, torch.tensor(variance).log().expand(n, 3))
 
 
 @pytest.fixture(scope="module")
@@ -51,44 +56,45 @@ def many():
 @settings(deadline=None)
 def test_scaling_has_an_inverse(scaling, seed, size, offset):
     z = size * normal(50, 3, seed=seed) + offset
-    found = measured(z, torch.zeros_like(z), scaling)
+    found = measured(sharp(z), scaling)
     torch.testing.assert_close(found.from_unit(found.to_unit(z)), z, rtol=1e-5, atol=1e-5 * size)
     torch.testing.assert_close(found.to_unit(found.from_unit(z)), z, rtol=1e-4, atol=1e-3)
 
 
 @every_scaling
-@pytest.mark.parametrize("fresh", [True, False])
-def test_scaled_codes_have_mean_zero_and_variance_one(scaling, fresh):
-    mu, variance = spread_codes()
-    codes = mu + variance.sqrt() * normal(*mu.shape, seed=1) if fresh else mu
-    u = measured(mu, variance if fresh else torch.zeros_like(mu), scaling).to_unit(codes)
+def test_scaled_samples_of_posteriors_have_mean_zero_and_variance_one(scaling):
+    posterior = spread_codes()
+    u = measured(posterior, scaling).to_unit(posterior.sample(make_generator(1)))
     assert u.mean(dim=0).abs().max() < 0.05
     spread = u.var(dim=0).mean() if scaling == "global" else u.var(dim=0)
     torch.testing.assert_close(spread, torch.ones_like(spread), rtol=0.05, atol=0.0)
 
 
 def test_one_global_factor_keeps_the_ratios_of_dimensions():
-    mu, _ = spread_codes()
-    u = measured(mu, torch.zeros_like(mu), "global").to_unit(mu)
+    mu = spread_codes().mu
+    u = measured(sharp(mu), "global").to_unit(mu)
     torch.testing.assert_close(u.std(dim=0) / u.std(dim=0)[0], mu.std(dim=0) / mu.std(dim=0)[0])
 
 
 def test_only_per_dimension_scaling_blows_up_a_collapsed_dimension():
-    mu, _ = spread_codes()
-    together, apart = (measured(mu, torch.zeros_like(mu), s).to_unit(mu) for s in ("global", "per_dimension"))
+    mu = spread_codes().mu
+    together, apart = (measured(sharp(mu), s).to_unit(mu) for s in ("global", "per_dimension"))
     assert together[:, 2].std() < 0.01
     assert apart[:, 2].std() == pytest.approx(1.0, rel=1e-3)
 
 
 @every_scaling
-def test_constant_codes_stay_finite(scaling):
-    z = torch.full((10, 2), 3.0)
-    assert torch.equal(measured(z, torch.zeros_like(z), scaling).to_unit(z), torch.zeros(10, 2))
+def test_volume_is_the_determinant_of_the_way_back(scaling):
+    """log |dz / du| by autograd."""
+    found = measured(spread_codes(), scaling)
+    jacobian = torch.autograd.functional.jacobian(found.from_unit, torch.zeros(3))
+    assert found.log_volume.dtype == torch.float64
+    assert float(found.log_volume) == pytest.approx(float(jacobian.double().det().log()), abs=1e-6)
 
 
 def test_scaling_travels_in_a_state_dict():
-    mu, variance = spread_codes()
-    found, restored = measured(mu, variance, "per_dimension"), LatentScaling(3)
+    mu = spread_codes().mu
+    found, restored = measured(spread_codes(), "per_dimension"), LatentScaling(3)
     assert torch.equal(restored.to_unit(mu), mu)
     restored.load_state_dict(found.state_dict())
     assert torch.equal(restored.to_unit(mu), found.to_unit(mu))
@@ -152,16 +158,17 @@ def test_latents_survive_tensors(many):
     assert torch.equal(again.conditions.type, conditions.type)
 
 
-@pytest.mark.parametrize("width", [0.0, 0.5, 1.0])
-def test_imitated_codes_are_samples_of_narrowed_posteriors(many, width):
-    """mu + w sigma eps, with one eps for all widths; another key is another draw."""
+def test_held_out_codes_are_samples_of_the_posteriors(many):
+    """(z - mu) / sigma is standard normal; another seed or key is another draw."""
     _, _, conditions = many
     latents = Latents(Posterior(normal(MANY, 3), normal(MANY, 3, seed=1)), conditions)
-    codes, full = imitated(latents, width, 5), imitated(latents, 1.0, 5)
-    expected = latents.posterior.mu + width * (full - latents.posterior.mu)
-    torch.testing.assert_close(codes, expected, rtol=1e-4, atol=1e-5)
-    assert torch.equal(codes, imitated(latents, width, 5))
-    assert torch.equal(codes, imitated(latents, width, 5, 1)) == (width == 0.0)
+    codes = held_out_codes(latents, 5)
+    eps = (codes - latents.posterior.mu) / (latents.posterior.logvar / 2).exp()
+    for column in eps.T:
+        assert kstest(column.numpy(), "norm").pvalue > 1e-3
+    draws = [held_out_codes(latents, *key) for key in ((5,), (6,), (5, 1), (5, 2), (5, 1, 0))]
+    assert torch.equal(draws[0], codes)
+    assert len(torch.stack(draws)[:, 0].unique(dim=0)) == 5
 
 
 def test_latents_move_with_all_their_tensors(many):

@@ -52,14 +52,6 @@ def test_posterior_samples_carry_gradients():
     torch.testing.assert_close(logvar.grad, ((z - mu) / 2).detach())
 
 
-def test_narrowed_posteriors_keep_their_means_and_a_share_of_their_deviation():
-    posterior = Posterior(normal(500, 3), normal(500, 3, seed=1))
-    assert torch.equal(posterior.narrowed(1.0).logvar, posterior.logvar)
-    assert torch.equal(posterior.narrowed(0.0).sample(make_generator(0)), posterior.mu)
-    full, narrow = (posterior.narrowed(width).sample(make_generator(0)) - posterior.mu for width in (1.0, 0.25))
-    torch.testing.assert_close(narrow, 0.25 * full, rtol=1e-4, atol=1e-5)
-
-
 def test_log_prob_equals_that_of_torch():
     posterior, z = posteriors(50), 2.0 * normal(50, 3)
     found = posterior.log_prob(z)

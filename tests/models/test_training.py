@@ -130,6 +130,32 @@ def test_average_equals_one_recomputed_from_the_weights():
     torch.testing.assert_close(weights(run.model).double(), average, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("decay", [0.5, 0.0])
+def test_averaged_weights_are_there_for_a_while(decay):
+    """Those that `use_average` leaves are inside, and the trained ones come back."""
+    run = trainer(ema_decay=decay)
+    for _ in itertools.islice(run.run(), 7):
+        pass
+    trained = weights(run.model).clone()
+    with run.averaged():
+        inside = weights(run.model).clone()
+    assert torch.equal(weights(run.model), trained)
+    assert torch.equal(inside, trained) == (decay == 0.0)
+    run.use_average()
+    assert torch.equal(weights(run.model), inside)
+
+
+def test_looking_at_the_average_does_not_change_training():
+    looked, plain = trainer(), trainer()
+    for _ in looked.run():
+        with looked.averaged():
+            pass
+    advance(plain.run())
+    assert torch.equal(weights(looked.model), weights(plain.model))
+    for one, other in zip(looked.average, plain.average, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_average_does_not_change_training():
     averaged, plain = trainer(), trainer(ema_decay=0.0)
     assert advance(averaged.run()) == advance(plain.run())

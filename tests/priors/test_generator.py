@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 N, DIM = 12, 3
 SETTINGS = SamplerSettings("ddim", steps=3, eta=1.0, guidance=1.0)
 PARAMS = load_params(COMMITTED)
-every_prior = pytest.mark.parametrize("name", ["standard", "mop", "diffusion"])
+every_prior = pytest.mark.parametrize("name", ["standard", "mop", "local", "diffusion"])
 
 
 def conditions():
@@ -41,6 +41,7 @@ def make_prior(name):
     module = find_prior(name)
     small = {
         "mop": {"neighbours": 2},
+        "local": {"neighbours": 2},
         "diffusion": {"width": 16, "blocks": 1, "harmonics": 2, "timesteps": 10, "epochs": 1, "batch_size": 4},
     }
     prior = module.Prior(PARAMS.of_prior(name).model_copy(update=small.get(name, {})), space(DIM))
@@ -124,7 +125,7 @@ def test_a_prior_of_another_vae_is_refused(files, name):
         load_generator(vae, prior, name, SETTINGS, CPU)
 
 
-@pytest.mark.parametrize("wanted", ["mop", "diffusion"])
+@pytest.mark.parametrize("wanted", ["mop", "local", "diffusion"])
 def test_a_prior_of_another_kind_is_refused(files, wanted):
     with pytest.raises(UserError, match=f"expected a {wanted} prior file, found standard prior"):
         load_generator(*files("standard"), wanted, SETTINGS, CPU)
@@ -157,7 +158,7 @@ def test_metadata_of_another_version_is_refused_in_one_line(files, name, foreign
     assert str(info.value) == f"{prior}: written by another version of toycrystals; run `dvc repro` to make it again"
 
 
-@pytest.mark.parametrize("name", ["mop", "diffusion"])
+@pytest.mark.parametrize("name", ["mop", "local", "diffusion"])
 def test_a_prior_without_its_tensors_is_refused_in_one_line(files, name):
     vae, prior = files(name)
     _, meta = load_tensors(prior, f"{name} prior")
@@ -166,7 +167,9 @@ def test_a_prior_without_its_tensors_is_refused_in_one_line(files, name):
         load_generator(vae, prior, name, SETTINGS, CPU)
 
 
-@pytest.mark.parametrize("changes", [{"sampler": "euler"}, {"steps": 11}, {"guidance": 3.0}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"sampler": "euler"}, {"steps": 11}, {"guidance": 3.0}, {"eta": 0.5, "sampler": "dpmpp_2m"}], ids=str
+)
 def test_settings_that_the_prior_cannot_be_sampled_with_are_refused(files, changes):
     paths, settings = files("diffusion"), replace(SETTINGS, **changes)
     with pytest.raises(UserError, match=next(iter(changes))):

@@ -27,7 +27,7 @@ def test_a_prior_is_a_module_with_its_hyperparameters_and_itself():
         assert issubclass(module.Prior, BasePrior)
 
 
-@pytest.mark.parametrize("name", ["base", "generator", "nonsense", "__init__", ""])
+@pytest.mark.parametrize("name", ["base", "exemplars", "generator", "nonsense", "__init__", ""])
 def test_what_is_no_prior_is_refused_in_one_line(name):
     with pytest.raises(UserError, match=f"^prior {name!r}: expected a file src/toycrystals/priors/{name}.py; found none$"):
         find_prior(name)
@@ -61,7 +61,7 @@ def test_a_prior_without_a_density_says_so():
 def test_codes_are_told_by_generator_and_settings_alone_and_are_finite(name):
     if not hasattr(PARAMS, name):
         pytest.skip("params.yaml has no section of it")
-    small = {"width": 16, "blocks": 1, "epochs": 1, "batch_size": 32, "harmonics": 2}
+    small = {"width": 16, "blocks": 1, "epochs": 1, "batch_size": 32, "harmonics": 2, "neighbours": 8, "slope_neighbours": 4}
     section = PARAMS.of_prior(name)
     section = section.model_copy(update={key: value for key, value in small.items() if key in type(section).model_fields})
     prior = find_prior(name).Prior(section, space(DIM))

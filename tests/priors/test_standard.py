@@ -27,7 +27,7 @@ def prior():
 def test_log_prob_equals_that_of_torch(prior):
     codes = 3.0 * torch.randn((50, DIM), generator=make_generator(0))
     expected = Independent(Normal(torch.zeros(DIM), 1.0), 1).log_prob(codes)
-    torch.testing.assert_close(prior.log_prob(codes, conditions(50)), expected)
+    torch.testing.assert_close(prior.log_prob(codes, conditions(50)), expected.double(), rtol=1e-6, atol=1e-6)
 
 
 def test_samples_are_independent_standard_normals(prior):
@@ -54,8 +54,3 @@ def test_fitting_measures_the_nll_of_held_out_codes_and_learns_nothing(prior):
     expected = 0.5 * DIM * math.log(2 * math.pi) + 0.5 * second.sum(dim=1).mean()
     assert list(prior.fit(train, val, seed=0)) == [{"epoch": 0, "val_total": pytest.approx(float(expected), rel=0.03)}]
     assert prior.tensors() == {}
-
-
-def test_a_standard_normal_is_judged_by_samples_of_posteriors(prior):
-    """Posteriors are trained to be N(0, I) in the aggregate; their means alone are narrower."""
-    assert prior.posterior_width == 1.0

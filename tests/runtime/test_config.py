@@ -22,13 +22,11 @@ RULES = [
     ({"vae.batch_size": 101}, "vae.batch_size = 101: must be at most data.n_train = 100", {"vae.batch_size": 100}),
     ({"diffusion.batch_size": 101}, "diffusion.batch_size = 101", {"diffusion.batch_size": 100}),
     ({"vae.kl_warmup_epochs": 6}, "vae.kl_warmup_epochs = 6: must be at most vae.epochs = 5", {"vae.kl_warmup_epochs": 5}),
-    (
-        {"mop.neighbours": 101, "metrics.candidates": 101},
-        "mop.neighbours = 101: must be at most data.n_train = 100",
-        {"mop.neighbours": 100},
-    ),
-    ({"metrics.candidates": 7}, "mop.neighbours = 8: must be at most metrics.candidates = 7", {"mop.neighbours": 7}),
+    ({"mop.neighbours": 101}, "mop.neighbours = 101: must be at most data.n_train = 100", {"mop.neighbours": 100}),
+    ({"local.neighbours": 101}, "local.neighbours = 101: must be at most data.n_train = 100", {"local.neighbours": "auto"}),
     ({"data.n_heldout": 51}, "data.n_heldout = 51: must be at most data.n_test = 50", {"data.n_heldout": 50}),
+    ({"sample.draws": 1}, "sample.draws = 1: must be more, or floor.draws = 20 must, for of 21 ways ", {"sample.draws": 3}),
+    ({"floor.draws": 4}, "sample.draws = 3: must be more, or floor.draws = 4 must, for of 35 ways ", {"floor.draws": 20}),
     ({"sample.steps": 101}, "sample.steps = 101: must be at most diffusion.timesteps = 100", {"sample.steps": 100}),
     (
         {"sample.curve": [1, 101]},
@@ -48,8 +46,15 @@ RULES = [
     ),
     ({"data.variant": "rotation"}, "data.variant = 'rotation': must be one of simple, rot_only, full", {"data.variant": "full"}),
     ({"data.n_types": 9}, f"data.n_types = 9: must be at most {len(LATTICES)}, ", {"data.n_types": len(LATTICES)}),
-    ({"sample.sampler": "euler"}, "sample.sampler = 'euler': must be one of ddim", {"priors": ["standard", "mop"]}),
-    ({"priors": ["mopp"]}, "priors = ['mopp']: there is no prior 'mopp'; there are diffusion, mop, ", {"priors": ["mop"]}),
+    ({"sample.sampler": "euler"}, "sample.sampler = 'euler': must be one of ddim, dpmpp_2m", {"priors": ["standard", "mop"]}),
+    (
+        {"sample.sampler": "dpmpp_2m", "sample.eta": 0.1},
+        "sample.eta = 0.1: must be 0 with sample.sampler = dpmpp_2m, which draws no noise",
+        {"sample.sampler": "ddim"},
+    ),
+    ({"sample.sampler": "dpmpp_2m", "sample.eta": 1.0}, "sample.eta = 1.0: must be 0 with", {"sample.eta": 0.0}),
+    ({"priors": ["mopp"]}, "priors = ['mopp']: there is no prior 'mopp'; there are diffusion, local, mop, ", {"priors": ["mop"]}),
+    ({"priors": ["exemplars"]}, "priors = ['exemplars']: there is no prior 'exemplars'", {"priors": ["standard"]}),
     ({"priors": ["base"]}, "priors = ['base']: there is no prior 'base'", {"priors": ["standard"]}),
     ({"priors": ["mop", "standard", "mop"]}, "priors = ['mop', 'standard', 'mop']: mop is named twice", {"priors": ["mop"]}),
 ]  # fmt: skip
@@ -64,7 +69,7 @@ def test_sections_must_agree(broken, expected, mended):
 
 
 def test_all_rules_that_are_broken_are_told():
-    found = "\n".join(mistakes(**{"data.n_heldout": 51, "mop.neighbours": 101, "metrics.candidates": 101}))
+    found = "\n".join(mistakes(**{"data.n_heldout": 51, "mop.neighbours": 101}))
     assert "data.n_heldout = 51" in found
     assert "mop.neighbours = 101" in found
 
@@ -123,8 +128,8 @@ def test_sections_cannot_be_changed():
 
 
 def test_priors_are_the_modules_but_those_that_all_share():
-    assert set(prior_names()) >= {"standard", "mop", "diffusion"}
-    assert not {"base", "generator", "__init__"} & set(prior_names())
+    assert set(prior_names()) >= {"standard", "mop", "local", "diffusion"}
+    assert not {"base", "exemplars", "generator", "__init__"} & set(prior_names())
 
 
 def test_only_priors_that_are_named_need_a_section():

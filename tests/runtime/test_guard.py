@@ -14,6 +14,7 @@ import yaml
 from hyperparameters import tree
 from stopping import has_ended
 
+from toycrystals.runtime.config import prior_names
 from toycrystals.runtime.guard import Guard
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +174,7 @@ def light(tmp_path):
     for name in ("folder", "results"):
         (tmp_path / name).mkdir()
     (tmp_path / "results/result").write_text("old")
-    content = {name: value for name, value in tree(priors=["plain"]).items() if name not in ("standard", "mop", "diffusion")}
+    content = {name: value for name, value in tree(priors=["plain"]).items() if name not in prior_names()}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content | {"seed": 5, "plain": {}}))
     (tmp_path / "dvc.yaml").write_text(yaml.dump({"stages": {"edit": {"deps": ["src/toycrystals/crystals", "stages/edit.py"]}}}))
     return tmp_path

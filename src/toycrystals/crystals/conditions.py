@@ -131,22 +131,19 @@ def rotation_sweep(variant: str, n_types: int, angles: int = 9) -> Conditions:
     return Conditions(types, labels * torch.tensor(ranges.visible))
 
 
-def label_distance(a: Tensor, b: Tensor, lattice_type: int, variant: str) -> Tensor:
-    """Euclidean distance [N, M] of labels [N, 4] and [M, 4] of one type, each visible label in units of its range.
+def label_offset(a: Tensor, b: Tensor, lattice_type: int, variant: str) -> Tensor:
+    """a - b of labels of one type, [..., 4] each: the visible ones [..., V], each in units of its range.
 
     theta is compared on the circle of the type's symmetry period.
     """
     ranges, period = VARIANTS[variant], LATTICES[lattice_type].period
-    squared = torch.zeros(len(a), len(b), device=a.device)
+    offsets = []
     for column, (name, visible) in enumerate(zip(LABELS, ranges.visible, strict=True)):
-        if not visible:
-            continue
-        difference = a[:, None, column] - b[None, :, column]
-        if name == "theta":
-            difference = wrapped(difference, period)
-        low, high = getattr(ranges, name)
-        squared += (difference / (high - low)).square()
-    return squared.sqrt()
+        if visible:
+            difference = a[..., column] - b[..., column]
+            low, high = getattr(ranges, name)
+            offsets.append((wrapped(difference, period) if name == "theta" else difference) / (high - low))
+    return torch.stack(offsets, dim=-1) if offsets else (a - b)[..., :0]
 
 
 def nearest_conditions(asked: Conditions, known: Conditions, variant: str, k: int) -> list[tuple[Tensor, Tensor]]:
@@ -165,6 +162,6 @@ def nearest_conditions(asked: Conditions, known: Conditions, variant: str, k: in
             if not any(VARIANTS[variant].visible):
                 pairs.append((part, pool))
                 continue
-            distance = label_distance(asked.labels[part], known.labels[pool], lattice_type, variant)
+            distance = label_offset(asked.labels[part, None], known.labels[pool], lattice_type, variant).norm(dim=-1)
             pairs.append((part, pool[distance.topk(min(k, len(pool)), dim=1, largest=False).indices]))
     return pairs

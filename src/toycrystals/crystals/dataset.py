@@ -189,6 +189,13 @@ def exact_images(
     return render(*_exact_atoms(lattice_type, spacing, theta, aspect, image_size), image_size)
 
 
+def exact_bytes(
+    lattice_type: int, spacing: NDArray[np.floating], theta: NDArray[np.floating], aspect: NDArray[np.floating], image_size: int
+) -> NDArray[np.uint8]:
+    """`exact_images` as the dataset stores them: uint8 [B, H, W]."""
+    return render_uint8(*_exact_atoms(lattice_type, spacing, theta, aspect, image_size), image_size)
+
+
 def exact_errors(
     images: NDArray[np.float32], lattice_type: int, spacing: NDArray[np.floating], theta: NDArray[np.floating],
     aspect: NDArray[np.floating],

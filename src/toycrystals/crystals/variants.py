@@ -25,3 +25,12 @@ VARIANTS: dict[str, Variant] = {
     "rot_only": Variant((10.0, 10.0), _THETA, _FIXED, _FIXED, visible=(False, True, False, False)),
     "full": Variant((6.0, 14.0), _THETA, (0.0, 0.25), (0.0, 0.6), visible=(True, True, True, True)),
 }
+
+
+def is_determined(variant: str) -> bool:
+    """Whether labels and aspect determine the image: nothing else varies that the labels hide, or that is drawn atom by atom."""
+    ranges = VARIANTS[variant]
+    hidden = any(
+        low < high for low, high in (getattr(ranges, n) for n, seen in zip(LABELS, ranges.visible, strict=True) if not seen)
+    )
+    return not hidden and ranges.vacancy[1] == 0.0 and ranges.jitter[1] == 0.0

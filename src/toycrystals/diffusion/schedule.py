@@ -10,9 +10,11 @@ ScheduleName = Literal["linear", "cosine"]
 
 
 class Schedule(Protocol):
-    """Times t [...] in [0, 1] to (alpha_t, sigma_t) of the same shape and dtype."""
+    """Times t [...] in [0, 1] to (alpha_t, sigma_t) of the same shape and dtype; `time` is the inverse of alpha_t."""
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def time(self, alpha: Tensor) -> Tensor: ...
 
 
 class LinearSchedule:
@@ -34,6 +36,14 @@ class LinearSchedule:
         log_alpha = torch.lerp(table[left], table[left + 1], position - left)
         return log_alpha.exp().to(t.dtype), torch.sqrt(-torch.expm1(2.0 * log_alpha)).to(t.dtype)
 
+    def time(self, alpha: Tensor) -> Tensor:
+        """The t at which alpha_t is `alpha`; 1 where the schedule ends before."""
+        falls = -self.log_alpha.to(alpha.device)  # ascending
+        wanted = -alpha.double().log()
+        left = (torch.searchsorted(falls, wanted) - 1).clamp(0, len(falls) - 2)
+        position = left + (wanted - falls[left]) / (falls[left + 1] - falls[left])
+        return (position / (len(falls) - 1)).clamp(0.0, 1.0).to(alpha.dtype)
+
 
 class CosineSchedule:
     """alpha_t = cos(phi t), sigma_t = sin(phi t) (Nichol and Dhariwal 2021, without the offset).
@@ -46,6 +56,10 @@ class CosineSchedule:
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         phase = math.acos(self.ALPHA_1) * t.double()
         return phase.cos().to(t.dtype), phase.sin().to(t.dtype)
+
+    def time(self, alpha: Tensor) -> Tensor:
+        """The t at which alpha_t is `alpha`; 1 where the schedule ends before."""
+        return (alpha.double().acos() / math.acos(self.ALPHA_1)).clamp(0.0, 1.0).to(alpha.dtype)
 
 
 def make_schedule(name: ScheduleName, timesteps: int) -> Schedule:

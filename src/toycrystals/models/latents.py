@@ -29,10 +29,6 @@ class Latents:
     def __getitem__(self, index: slice | Tensor) -> "Latents":
         return Latents(self.posterior[index], self.conditions[index])
 
-    def narrowed(self, width: float) -> "Latents":
-        """The same posteriors with `width` times the deviations."""
-        return Latents(self.posterior.narrowed(width), self.conditions)
-
     def to(self, device: torch.device) -> "Latents":
         """The same posteriors on `device`."""
         return Latents(self.posterior.to(device), self.conditions.to(device))
@@ -48,9 +44,9 @@ class Latents:
         return cls(Posterior(tensors["mu"], tensors["logvar"]), Conditions(tensors["type"], tensors["labels"]))
 
 
-def imitated(latents: Latents, posterior_width: float, seed: int, *key: int) -> Tensor:
-    """The codes [N, D] of held-out images that a prior of that `posterior_width` is judged by."""
-    return latents.narrowed(posterior_width).posterior.sample(make_generator(seed, HELD_OUT, *key))
+def held_out_codes(latents: Latents, seed: int, *key: int) -> Tensor:
+    """A code [N, D] of each posterior of held-out images: what every prior imitates and is judged by."""
+    return latents.posterior.sample(make_generator(seed, HELD_OUT, *key))
 
 
 class LatentScaling(nn.Module):
@@ -64,15 +60,16 @@ class LatentScaling(nn.Module):
         self.register_buffer("shift", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
 
-    def measure(self, mu: Tensor, variance: Tensor, scaling: Scaling) -> None:
-        """Centre every dimension and divide by one number for all of them (or by one each).
+    def measure(self, posterior: Posterior, scaling: Scaling) -> None:
+        """Centre every dimension of the posteriors' samples and divide by one number for all of them (or by one each)."""
+        variance = posterior.mu.var(dim=0, correction=0) + posterior.logvar.exp().mean(dim=0)
+        self.shift.copy_(posterior.mu.mean(dim=0))
+        self.scale.copy_((variance.mean() if scaling == "global" else variance).sqrt())
 
-        `mu` and `variance` [N, D] of the codes to scale; zero variance where the means are the codes. A dimension that the
-        encoder does not use varies little; divided by its own deviation it would become noise as large as the signal.
-        """
-        total = mu.var(dim=0, correction=0) + variance.mean(dim=0)
-        self.shift.copy_(mu.mean(dim=0))
-        self.scale.copy_((total.mean() if scaling == "global" else total).sqrt().clamp_min(1e-6))
+    @property
+    def log_volume(self) -> Tensor:
+        """log |dz / du|, what a density of u loses on the way to z."""
+        return self.scale.double().log().sum()
 
     def to_unit(self, z: Tensor) -> Tensor:
         """A VAE's codes [N, D] to unit variance."""

@@ -6,6 +6,7 @@ The batch of a step and all of its noise are functions of (seed, step): a run th
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,9 +95,17 @@ class Trainer:
 
     def use_average(self) -> None:
         """Put the averaged weights into the model, if there is an average."""
-        if self.average:
-            for parameter, average in zip(self.parameters, self.average, strict=True):
-                parameter.data.copy_(average)
+        for parameter, average in zip(self.parameters, self.average, strict=bool(self.average)):
+            parameter.data.copy_(average)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with the weights that `use_average` would give it, for a while: what is measured is what will stay."""
+        kept = [p.detach().clone() for p in self.parameters] if self.average else []
+        self.use_average()
+        yield
+        for parameter, trained in zip(self.parameters, kept, strict=bool(kept)):
+            parameter.data.copy_(trained)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on as if nothing had happened; live, so copy it before training on."""

@@ -69,10 +69,6 @@ class Posterior:
         eps = torch.randn(self.mu.shape, generator=generator, device=self.mu.device)
         return self.mu + torch.exp(0.5 * self.logvar) * eps
 
-    def narrowed(self, width: float) -> "Posterior":
-        """The same means with `width` times the deviations; at width 0 a sample is the mean."""
-        return Posterior(self.mu, self.logvar + (2.0 * math.log(width) if width > 0.0 else -math.inf))
-
     def kl(self) -> Tensor:
         """KL(N(mu, exp(logvar)) || N(0, 1)) a dimension, in nats: [N, D]."""
         return 0.5 * (self.mu.square() + self.logvar.exp() - 1.0 - self.logvar)

@@ -1,5 +1,7 @@
 """What a prior is: something that proposes codes for conditions, in the VAE's own latent units, and knows no decoder.
 
+All priors imitate the same codes, samples z = mu + sigma eps of the posteriors of images with the condition.
+
 A prior called NAME is the module ``priors/NAME.py``, which has its hyperparameters as ``Config`` and the prior as ``Prior``.
 """
 
@@ -32,8 +34,6 @@ class CodeSpace:
 class BasePrior(nn.Module):
     """p(z | condition) over codes [N, D]."""
 
-    # w of the held-out codes that it imitates, mu + w sigma eps of their posteriors: 0 is means, 1 samples.
-    posterior_width = 1.0
     # Whether it asks a network step by step, as often as it is told to.
     takes_steps = False
 
@@ -59,7 +59,7 @@ class BasePrior(nn.Module):
         raise NotImplementedError
 
     def log_prob(self, codes: Tensor, conditions: Conditions) -> Tensor:
-        """log p(z | c) in nats: [N]; where it is known in closed form."""
+        """log p(z | c) in nats of codes [N, D]: [N], float64. Raises `NotImplementedError` where it cannot be known."""
         raise NotImplementedError
 
     def require(self, settings: SamplerSettings) -> None:

@@ -1,4 +1,4 @@
-"""A diffusion model of the codes (DDPM, Ho et al. 2020; in a latent space, Rombach et al. 2022), sampled with DDIM."""
+"""A diffusion model of the codes (DDPM, Ho et al. 2020; in a latent space, Rombach et al. 2022)."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,9 @@ from torch import Tensor
 from toycrystals.core.device import describe, resolve_precision
 from toycrystals.core.rng import VALIDATION, make_generator
 from toycrystals.crystals.conditions import ConditionEncoder, Conditions
+from toycrystals.diffusion import flow
 from toycrystals.diffusion.denoiser import Backbone, NetworkDenoiser, diffusion_loss
-from toycrystals.diffusion.sampler import SAMPLERS, SamplerSettings, sample
+from toycrystals.diffusion.sampler import SAMPLERS, STOCHASTIC, SamplerSettings, sample
 from toycrystals.diffusion.schedule import make_schedule
 from toycrystals.models.latents import Latents, LatentScaling
 from toycrystals.models.training import Trainer, TrainingConfig, epoch_means
@@ -33,16 +34,13 @@ def _no_number(value: Any) -> Any:
 class Config(PriorSection):
     """The hyperparameters of the diffusion prior.
 
-    `conditional: auto` follows the VAE. `train_on`: posterior means, or fresh posterior samples every step. `posterior_width`: a
-    conditional prior trained on means gives its codes this share of the posterior's noise. `scaling`: latents are divided by one
-    measured number, or by one a dimension. `timesteps` T: the number of levels of the linear schedule and the most steps that a
-    sampler may take. `prediction`: what the network's output means.
+    `conditional: auto` follows the VAE. `scaling`: latents are divided by one measured number, or by one a dimension. `timesteps`
+    T: the number of levels of the linear schedule and the most steps that a sampler may take. `prediction`: what the network's
+    output means.
     """
 
     conditional: Annotated[Literal[True, False, "auto"], BeforeValidator(_no_number)]
     condition_dropout: Share
-    train_on: Literal["means", "samples"]
-    posterior_width: Annotated[float, Field(ge=0.0, le=1.0)]
     scaling: Literal["global", "per_dimension"]
     schedule: Literal["linear", "cosine"]
     timesteps: Annotated[int, Field(ge=2, le=10000)]
@@ -67,6 +65,8 @@ class Config(PriorSection):
         yield from params.excess("sample.steps", "diffusion.timesteps")
         if settings.sampler not in SAMPLERS:
             yield f"sample.sampler = {settings.sampler!r}: must be one of {', '.join(SAMPLERS)}"
+        elif settings.eta > 0.0 and settings.sampler not in STOCHASTIC:
+            yield f"sample.eta = {settings.eta}: must be 0 with sample.sampler = {settings.sampler}, which draws no noise"
         if max(settings.curve) > self.timesteps:
             yield f"sample.curve = {settings.curve}: must be at most diffusion.timesteps = {self.timesteps}"
         if settings.guidance != 1.0 and not self.is_guided(params.vae.conditional):
@@ -78,17 +78,10 @@ class Config(PriorSection):
 
 
 class Prior(BasePrior):
-    """Codes in latent units; inside, a denoiser of codes scaled to unit variance.
-
-    One that was trained on means gives its codes a share of the posterior's noise, `posterior_width` times `deviation` [T, D],
-    the root mean square deviation of each type's posteriors. Where the condition determines the mean, the means of all images
-    are a point, which no sampler hits and every two-sample test tells from its samples, though they differ by a hundredth of
-    the width that the decoder was trained to ignore. A prior without conditions knows no type and gives none.
-    """
+    """Codes in latent units; inside, a denoiser of codes scaled to unit variance."""
 
     takes_steps = True
     config: Config
-    deviation: Tensor
 
     def __init__(self, config: Config, space: CodeSpace) -> None:
         super().__init__(config, space)
@@ -96,35 +89,24 @@ class Prior(BasePrior):
         condition = ConditionEncoder(space.variant, space.n_types, config.harmonics, self.conditional)
         backbone = Backbone(space.latent_dim, config.width, config.blocks, condition)
         self.denoiser = NetworkDenoiser(backbone, make_schedule(config.schedule, config.timesteps), config.prediction)
-        self.register_buffer("deviation", torch.zeros(space.n_types, space.latent_dim))
 
     @property
     def conditional(self) -> bool:
         """Whether the network is told the condition."""
         return self.config.sees_conditions(self.space.conditional)
 
-    @property
-    def posterior_width(self) -> float:  # type: ignore[override]
-        """The share of the posteriors' noise that the codes have."""
-        if self.config.train_on == "samples":
-            return 1.0
-        return self.config.posterior_width if self.conditional else 0.0
-
     def fit(self, train: Latents, val: Latents, seed: int) -> Iterator[dict[str, float]]:
         """Train the network; a row an epoch with the loss on both splits. The averaged weights are those that stay."""
         config, device = self.config, train.posterior.mu.device
         dtype = resolve_precision(config.precision, device)
-        on_samples = config.train_on == "samples"
-        mu, variance = train.posterior.mu, train.posterior.logvar.exp()
-        self.scaling.measure(mu, variance if on_samples else torch.zeros_like(mu), config.scaling)
-        self.deviation.copy_(measure_deviation(train, self.space.n_types))
+        self.scaling.measure(train.posterior, config.scaling)
         objective = DiffusionObjective(self, train, config.condition_dropout)
         settings = TrainingConfig(seed, config.epochs, config.batch_size, config.learning_rate, dtype, config.ema_decay)
         trainer = Trainer(self, objective, len(train), settings, device)
         print(f"diffusion prior: {describe(device, dtype)}, {trainer.total_steps} steps", file=sys.stderr)
         validation = DiffusionObjective(self, val, 0.0)
         for means in epoch_means(trainer, "diffusion"):
-            with torch.no_grad():
+            with torch.no_grad(), trainer.averaged():
                 noise = make_generator(seed, VALIDATION, device=device)
                 val_total = validation(torch.arange(len(val), device=device), noise, 0.0)["total"].item()
             yield {**means, "val_total": val_total}
@@ -135,16 +117,19 @@ class Prior(BasePrior):
         device = generator.device
         x_1 = torch.randn((len(conditions), self.space.latent_dim), generator=generator, device=device)
         denoiser = partial(self.denoiser, guidance=settings.guidance)
-        codes = self.scaling.from_unit(sample(denoiser, self.denoiser.schedule, x_1, conditions.to(device), generator, settings))
-        if self.posterior_width > 0.0 and self.config.train_on == "means":
-            eps = torch.randn(codes.shape, generator=generator, device=device)
-            codes = codes + self.posterior_width * self.deviation[conditions.type.to(device)] * eps
-        return codes
+        return self.scaling.from_unit(sample(denoiser, self.denoiser.schedule, x_1, conditions.to(device), generator, settings))
+
+    def log_prob(self, codes: Tensor, conditions: Conditions) -> Tensor:
+        """log p(z | c) in nats, by the probability flow: [N], float64. It is that of the model without guidance."""
+        x_0 = self.scaling.to_unit(codes)
+        return flow.log_prob(self.denoiser, self.denoiser.schedule, x_0, conditions) - self.scaling.log_volume
 
     def require(self, settings: SamplerSettings) -> None:
         """Raise `UserError` for more steps than levels, or for guidance that was not trained for."""
         if settings.sampler not in SAMPLERS:
             raise UserError(f"sampler = {settings.sampler!r}: must be one of {', '.join(SAMPLERS)}")
+        if settings.eta > 0.0 and settings.sampler not in STOCHASTIC:
+            raise UserError(f"eta = {settings.eta}: must be 0 with the sampler {settings.sampler}, which draws no noise")
         if settings.steps > self.config.timesteps:
             raise UserError(f"steps = {settings.steps}: must be at most diffusion.timesteps = {self.config.timesteps}")
         if settings.guidance != 1.0 and not self.config.is_guided(self.space.conditional):
@@ -155,20 +140,12 @@ class Prior(BasePrior):
 
 
 class DiffusionObjective:
-    """The training loss of a diffusion prior on cached posteriors: their means, or fresh samples of them every step."""
+    """The training loss of a diffusion prior on fresh samples of cached posteriors every step."""
 
     def __init__(self, prior: Prior, latents: Latents, condition_dropout: float) -> None:
         self.prior, self.latents, self.condition_dropout = prior, latents, condition_dropout
 
     def __call__(self, indices: Tensor, generator: torch.Generator, _epoch: float) -> Mapping[str, Tensor]:
-        posterior = self.latents.posterior[indices]
-        codes = posterior.sample(generator) if self.prior.config.train_on == "samples" else posterior.mu
-        x_0 = self.prior.scaling.to_unit(codes)
+        x_0 = self.prior.scaling.to_unit(self.latents.posterior[indices].sample(generator))
         conditions = self.latents.conditions[indices]
         return {"total": diffusion_loss(self.prior.denoiser, x_0, conditions, generator, self.condition_dropout)}
-
-
-def measure_deviation(latents: Latents, n_types: int) -> Tensor:
-    """Root mean square deviation of each type's posteriors [T, D]; zero for a type without latents."""
-    variance, types = latents.posterior.logvar.exp(), latents.conditions.type
-    return torch.stack([variance[types == k].mean(dim=0).nan_to_num(0.0).sqrt() for k in range(n_types)])

@@ -31,5 +31,5 @@ class Prior(BasePrior):
         return torch.randn((len(conditions), self.space.latent_dim), generator=generator, device=generator.device)
 
     def log_prob(self, codes: Tensor, conditions: Conditions) -> Tensor:
-        """log p(z) in nats: [N]."""
-        return -0.5 * (codes.square() + math.log(2.0 * math.pi)).sum(dim=1)
+        """log p(z) in nats: [N], float64."""
+        return -0.5 * (codes.double().square() + math.log(2.0 * math.pi)).sum(dim=1)
