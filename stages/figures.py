@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from stages import GUARD
@@ -14,22 +15,24 @@ from toycrystals.core.tables import read_csv
 from toycrystals.crystals.dataset import DatasetSpec, Samples, exact_images, load_samples, make_samples
 from toycrystals.crystals.lattice import TYPES
 from toycrystals.crystals.variants import VARIANTS
+from toycrystals.metrics.copying import open_types
 from toycrystals.metrics.matching import psnr
-from toycrystals.models.latents import Latents, imitated
+from toycrystals.models.latents import Latents, held_out_codes
 from toycrystals.results import charts
 from toycrystals.results.catalogue import CHART
-from toycrystals.results.diagnosis import draw_confusion, draw_posterior, draw_theta_errors
+from toycrystals.results.diagnosis import View, draw_confusion, draw_posterior, draw_theta_errors
 from toycrystals.results.images import Images, draw_pairs, draw_preview, draw_samples, draw_worst, worst_caption
 from toycrystals.results.style import REFERENCES, method_label, save_figure
 from toycrystals.runtime.files import atomic
 from toycrystals.runtime.stage import run
 
 _WORST = 16
+_AROUND = 4  # degrees
 
 
 def figures(
     heldout: Path, latents: Path, samples: Path, tables: Path, evaluated: Path, vae_curve: Path, prior_curves: Path,
-    out: Path, seed: int, priors: list[str],
+    out: Path, priors: list[str],
 ) -> None:  # fmt: skip
     """Draw images, diagnoses of `priors`, and the charts of what was measured."""
     tensors, meta = load_tensors(heldout, "held-out list")
@@ -39,7 +42,7 @@ def figures(
         *of_data(spec),
         *of_samples(held_out, spec, samples, priors),
         *of_tables({name: read_csv(tables / f"{name}.csv") for name in (*REFERENCES, *priors)}, held_out, spec, samples),
-        ("posterior", of_codes(Latents.from_tensors(load_tensors(latents, "latents")[0])[index], samples, priors, spec, seed)),
+        ("posterior", of_codes(latents, held_out, index, samples, priors, spec)),
         *of_numbers(evaluated),
         ("curves", of_trainings({"VAE": vae_curve, **{method_label(name): prior_curves / f"{name}.csv" for name in priors}})),
     ]  # fmt: skip
@@ -48,9 +51,9 @@ def figures(
             save_figure(figure, temporary)
 
 
-def arrays(path: Path) -> dict[str, NDArray[Any]]:
+def arrays(path: Path, kind: str = "samples") -> dict[str, NDArray[Any]]:
     """The arrays of one file of samples."""
-    return {name: tensor.numpy() for name, tensor in load_tensors(path, "samples")[0].items()}
+    return {name: tensor.numpy() for name, tensor in load_tensors(path, kind)[0].items()}
 
 
 def of_data(spec: DatasetSpec) -> Iterator[tuple[str, Any]]:
@@ -105,14 +108,34 @@ def worst(name: str, images: Images, table: pd.DataFrame) -> Any:
     return draw_worst(np.stack(truth), images[order], captions, method_label(name))
 
 
-def of_codes(test: Latents, samples: Path, priors: list[str], spec: DatasetSpec, seed: int) -> Any:
-    """The codes of each prior over those that it is to imitate."""
-    codes = {}
-    for name in priors:
-        path = samples / name / "heldout.safetensors"
-        width = load_meta(path, "samples")["posterior_width"]
-        codes[name] = imitated(test, width, seed).numpy(), arrays(path)["codes"]
-    return draw_posterior(codes, test.conditions.type.numpy(), TYPES[: spec.n_types])
+def of_codes(latents: Path, held_out: Samples, index: torch.Tensor, samples: Path, priors: list[str], spec: DatasetSpec) -> Any:
+    """The codes of each prior over those of held-out images: of all conditions, and of one type at about one angle.
+
+    Of a type whose images differ where their labels do not, if there is one: its codes fill more than a point.
+    """
+    test, names = Latents.from_tensors(load_tensors(latents, "latents")[0]), TYPES[: spec.n_types]
+    codes = held_out_codes(test, spec.seed).numpy()
+    drawn = {name: arrays(samples / name / "draws.safetensors", "codes")["codes"] for name in priors}
+    views = [View("All conditions", codes[index], {name: of[0] for name, of in drawn.items()}, held_out.type)]
+    told = {
+        name: of for name, of in drawn.items() if load_meta(samples / name / "heldout.safetensors", "samples")["conditional"]
+    }  # fmt: skip
+    if told:
+        kind = int(np.argmax(open_types(spec.variant)[: spec.n_types]))
+        middle, reach = np.mean(VARIANTS[spec.variant].theta), np.deg2rad(_AROUND)
+
+        def chosen(types: NDArray[np.int64], theta: NDArray[np.floating]) -> NDArray[np.intp]:
+            return np.flatnonzero((types == kind) & (np.abs(theta - middle) <= reach))
+
+        aims = chosen(test.conditions.type.numpy(), test.conditions.labels[:, 1].numpy())
+        rows = chosen(held_out.type, held_out.labels[:, 1])
+        near = {name: np.concatenate(list(of[:, rows])) for name, of in told.items()}
+        if len(aims) > 1 and len(rows):
+            title = f"{names[kind].capitalize()} crystals" + (
+                f" within {_AROUND}° of {np.rad2deg(middle):.0f}°" if middle else ""
+            )
+            views.append(View(title, codes[aims], near, np.full(len(rows) * len(next(iter(drawn.values()))), kind)))
+    return draw_posterior(views, names)
 
 
 def of_trainings(curves: dict[str, Path]) -> Any:

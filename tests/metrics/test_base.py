@@ -7,7 +7,7 @@ from small_judge import small_judge
 
 from toycrystals.crystals.dataset import DatasetSpec, redraw
 from toycrystals.metrics.base import ALL, MEASURES, ON_CODES, ON_IMAGES, Measure, by_type, declare, on_codes, on_images, rows_of
-from toycrystals.metrics.comparison import floors, tidy, z_scores
+from toycrystals.metrics.comparison import tidy, z_scores
 from toycrystals.metrics.intervals import Estimate, bootstrap_weights, mean, share
 from toycrystals.metrics.measures import MEASURES as ALL_MEASURES
 from toycrystals.results.catalogue import label_of
@@ -44,13 +44,15 @@ def test_a_function_is_all_that_a_new_measure_needs():
     assert label_of("brightness").label == "brightness"
 
     # Three deviations below the floor: worse where near is better and where higher is.
-    def rows(value):
-        return rows_of("x", dict.fromkeys([("brightness", ALL), ("brightest", ALL)], Estimate(value)))
+    def measures(value):
+        return dict.fromkeys([("brightness", ALL), ("brightest", ALL)], Estimate(value))
 
-    floor = floors(pd.concat(rows(value) for value in 1.0 + 0.1 * np.sqrt(0.95) * np.resize([-1, 1], 20)))
-    assert list(tidy(rows(1.3), floor)["verdict"]) == ["", "at floor"]
-    assert list(tidy(rows(0.7), floor)["verdict"]) == ["", ""]
-    assert z_scores(tidy(rows(0.7), floor)).loc["x"].to_dict() == pytest.approx({"brightness": 3.0, "brightest": 3.0})
+    values = 1.0 + 0.1 * np.sqrt(0.95) * np.resize([-1, 1], 20)
+    floor = pd.concat(rows_of("real", measures(value)).assign(draw=draw) for draw, value in enumerate(values))
+    assert list(tidy("x", 3 * [measures(1.3)], floor)["verdict"]) == ["", "at floor"]
+    below = tidy("x", 3 * [measures(0.7)], floor)
+    assert list(below["verdict"]) == ["", ""]
+    assert z_scores(below).loc["x"].to_dict() == pytest.approx({"brightness": 3.0, "brightest": 3.0})
 
 
 @pytest.mark.usefixtures("registries")

@@ -9,7 +9,7 @@ import torch
 from toycrystals.core.rng import make_generator
 from toycrystals.crystals.conditions import Conditions
 from toycrystals.crystals.variants import VARIANTS
-from toycrystals.metrics.copying import CLOSE, close, nearest_distance, same_condition
+from toycrystals.metrics.copying import CLOSE, close, nearest_distance, open_types, same_condition
 from toycrystals.runtime.errors import UserError
 
 PERIODS = np.array([math.pi / 2, math.pi, math.pi / 3, 2 * math.pi / 3])
@@ -160,12 +160,22 @@ def types_of(n):
 
 
 def below(distances, held_out, types):
-    return close(distances, held_out, types)[0]
+    return close(distances, held_out, types, "full")[0]
+
+
+@pytest.mark.parametrize(("variant", "kinds"), [("simple", [1]), ("rot_only", [1]), ("full", [0, 1, 2, 3])])
+def test_copies_can_be_told_of_types_whose_images_differ_where_their_labels_do_not(variant, kinds):
+    assert np.flatnonzero(open_types(variant)).tolist() == kinds
+    held_out = np.random.default_rng(0).exponential(size=400)
+    found, testable = close(np.zeros(400), held_out, types_of(400), variant)
+    assert np.unique(types_of(400)[testable]).tolist() == kinds
+    assert found.all()
+    assert close(np.zeros(400), held_out, None, variant)[1].all()
 
 
 def test_where_held_out_samples_equal_training_samples_no_copy_can_be_told():
     held_out = np.where((types_of(400) == 1) & (np.arange(400) < 60), 0.0, 1.0)
-    found, testable = close(np.zeros(400), held_out, types_of(400))
+    found, testable = close(np.zeros(400), held_out, types_of(400), "full")
     np.testing.assert_array_equal(testable, types_of(400) != 1)
     np.testing.assert_array_equal(found, testable)
 
@@ -184,7 +194,8 @@ def test_each_type_is_judged_by_its_own_held_out_samples():
 
 def test_without_types_all_are_judged_by_all():
     held_out = np.random.default_rng(0).exponential(size=400) * (1 + 100 * (types_of(400) == 2))
-    for found, expected in zip(close(held_out / 2, held_out, None), close(held_out / 2, held_out, np.zeros(400)), strict=True):
+    one = np.zeros(400, dtype=np.int64)
+    for found, expected in zip(*(close(held_out / 2, held_out, kinds, "full") for kinds in (None, one)), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 

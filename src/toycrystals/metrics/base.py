@@ -25,8 +25,8 @@ Measures = dict[tuple[str, str], Estimate]
 ALL = "all"
 # Declared before any result: does an image show what was asked for, and do the images together have the right distribution?
 PRIMARY = ("matched_psnr", "mmd2_pca")
-# Verdicts on a value: it is no worse than a draw of real images would be; there was nothing to measure.
-AT_FLOOR, NO_IMAGE = "at floor", "no valid image"
+# Verdicts on a value: nothing tells it from that of real images; there was nothing to measure; no test could tell anything.
+AT_FLOOR, NO_IMAGE, TOO_FEW = "at floor", "no valid image", "too few draws"
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,14 @@ class JudgedImages:
 
 @dataclass(frozen=True)
 class JudgedCodes:
-    """Codes [N, D] of a prior, code i for held-out condition i, and the held-out codes that it imitates.
+    """Codes [N, D] of a prior, code i for held-out condition i, and held-out codes, `real_codes`, which every prior imitates.
 
-    `joint` and `real_joint` [N, D + C]: both with the features of their conditions; `copies`, `weights` as of images; `types` [N]
-    that were asked for, None where nothing was.
+    `joint` and `real_joint` [N, D + C]: both in the units of their condition, beside its features. `copies`, `weights` as of
+    images; `types` [N] that were asked for, None where nothing was.
     """
 
+    codes: NDArray[np.float32]
+    real_codes: NDArray[np.float32]
     joint: NDArray[np.float32]
     real_joint: NDArray[np.float32]
     copies: tuple[NDArray[np.bool_], NDArray[np.bool_]]

@@ -21,10 +21,14 @@ def auc_of_images(judged: JudgedImages) -> Measures:
     return {("auc_pca", ALL): boosted_auc(judged.real_features, judged.features, judged.weights, trees=25)}
 
 
-@on_codes("latent", latent_auc_boosted="near")
+@on_codes("latent", latent_auc_boosted="near", latent_auc_aggregate="near")
 def auc_of_codes(judged: JudgedCodes) -> Measures:
-    """Boosted trees on codes with their conditions."""
-    return {("latent_auc_boosted", ALL): boosted_auc(judged.real_joint, judged.joint, judged.weights)}
+    """Boosted trees on codes beside their conditions, and on codes alone: the aggregated posterior."""
+    sets = {"latent_auc_boosted": (judged.real_joint, judged.joint)}
+    # Without conditions both are the same, for trees do not see units.
+    if judged.types is not None:
+        sets["latent_auc_aggregate"] = judged.real_codes, judged.codes
+    return {(name, ALL): boosted_auc(*pair, judged.weights, trees=50) for name, pair in sets.items()}
 
 
 def auc(scores_real: Array, scores_generated: Array, weights: Weights) -> Estimate:
@@ -43,7 +47,7 @@ def auc(scores_real: Array, scores_generated: Array, weights: Weights) -> Estima
     return Estimate.ratio(area, below[:, -1].astype(np.float64) ** 2)
 
 
-def boosted_auc(real: Array, generated: Array, weights: Weights, trees: int = 100) -> Estimate:
+def boosted_auc(real: Array, generated: Array, weights: Weights, trees: int) -> Estimate:
     """The AUC of gradient-boosted trees on features [n, D], the mean of two folds; n of hundreds at least.
 
     Each fold is scored by trees that were fitted to the other, for scores are compared in a fold only. Leaves hold 20 rows, so

@@ -1,69 +1,106 @@
 """Methods side by side: each measure beside what real images score, and differences between methods with their tests.
 
-All tables have rows (method, metric, type, value, ...), as `base.rows_of` makes them.
+Every method is drawn several times. All tables have rows (method, metric, type, value, ...), as `base.rows_of` makes them, those
+of single draws with a column `draw`.
 """
 
 import itertools
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-from toycrystals.metrics.base import ALL, AT_FLOOR, NO_IMAGE, PRIMARY, Measures
-from toycrystals.metrics.intervals import Floats, difference, sign_flip_test
+from toycrystals.metrics.base import ALL, AT_FLOOR, NO_IMAGE, PRIMARY, TOO_FEW, Measures, rows_of
+from toycrystals.metrics.intervals import (
+    LEVEL,
+    Estimate,
+    Floats,
+    averaged,
+    difference,
+    holm,
+    redraw_test,
+    sign_flip_test,
+    subset_means,
+)
 from toycrystals.metrics.measures import MEASURES
-from toycrystals.metrics.mmd import mmd2_contrast
+from toycrystals.metrics.mmd import mmd2_contrasts
 
 # What `dvc exp show` and `dvc metrics diff` have a column of, under names that leave room for the numbers.
 HEADLINE = {
     "psnr": "matched_psnr",
     "mmd2": "mmd2_pca",
     "ncc": "nearest_ncc",
-    "type": "type_accuracy_merged",
-    "aspect": "aspect_w1",
     "auc": "latent_auc_boosted",
     "copied": "copy_code",
+    "rate": "rate",
 }
-COLUMNS = ["method", "metric", "type", "value", "low", "high", "floor", "ceiling", "sd", "q95", "verdict"]
+COLUMNS = ["method", "metric", "type", "value", "low", "high", "floor", "ceiling", "sd", "q95", "p", "p_holm", "verdict"]
+# What pairs of methods are compared by.
+PAIRED = (*PRIMARY, "rate")
+_KEYS = ["metric", "type"]
 
 
-def floors(draws: pd.DataFrame) -> pd.DataFrame:
-    """What real images score, from the rows of fresh draws: `mean`, `sd`, and where one more lies with 95 %, `least` to `most`.
+def merged(draws: Sequence[Measures]) -> Measures:
+    """The measures of a method from those of its draws: their means, NaN of what was not measured in all of them."""
+    keys = dict.fromkeys(key for draw in draws for key in draw)
+    return {key: averaged([draw.get(key, Estimate(np.nan)) for draw in draws]) for key in keys}
 
-    That is Student's prediction interval: one-sided, but where near is better. By (metric, type); what has no value has no floor.
+
+def tidy(method: str, draws: Sequence[Measures], floor: pd.DataFrame) -> pd.DataFrame:
+    """The measures of a method's draws beside those of real images, with the columns `COLUMNS`.
+
+    `floor` has the rows of fresh draws of real images for the same conditions, with a column `draw`; it may have none. Of these,
+    `floor` (`ceiling` where higher is better) is the mean, `sd` the deviation, and `q95` what the mean of as many real draws
+    exceeds in one case of twenty on the worse side, on that of the value where near is better. p is that of `redraw_test`, p_holm
+    is `corrected`, and the verdict says where that is 0.05 or more: the measure does not tell these draws from real ones.
     """
-    values = draws.groupby(["metric", "type"], sort=False)["value"]
-    floor = pd.DataFrame({"mean": values.mean(), "sd": values.std(), "n": values.count()}).query("n > 1")
-    better = floor.index.get_level_values("metric").map(lambda metric: MEASURES[metric].better)
-    student = stdtrit(floor["n"] - 1, np.where(better == "near", 0.975, 0.95))
-    reach = student * floor["sd"] * np.sqrt(1.0 + 1.0 / floor["n"])
-    least, most = floor["mean"] - reach, floor["mean"] + reach
-    return floor.assign(least=least.mask(better == "lower", -np.inf), most=most.mask(better == "higher", np.inf))
+    table = rows_of(method, merged(draws)).set_index(_KEYS, drop=False).rename_axis([None, None])
+    columns = {key: [draw[key].value if key in draw else np.nan for draw in draws] for key in table.index}
+    real = (
+        floor.pivot_table(index="draw", columns=_KEYS, values="value", sort=False, dropna=False) if len(floor) else pd.DataFrame()
+    )
+    judged = [key for key in table.index if key in real.columns and np.isfinite([*columns[key], *real[key]]).all()]
+    blank = dict.fromkeys(["floor", "ceiling", "sd", "q95", "p", "p_holm"], np.nan)
+    table = table.assign(**blank, verdict="").reindex(columns=COLUMNS)
+    if judged:
+        better = np.array([MEASURES[metric].better for metric, _ in judged])
+        near, sign = better == "near", np.where(better == "higher", -1.0, 1.0)
+        values, redrawn = np.array([columns[key] for key in judged]).T, real[judged].to_numpy()
+        mean = redrawn.mean(axis=0)
+        side = np.where(near, np.where(values.mean(axis=0) < mean, -1.0, 1.0), sign)
+        # What the mean of as many real draws scores.
+        away = subset_means(redrawn - mean, len(values))
+        away = np.where(near, np.abs(away), side * away)
+        p = redraw_test(sign * values, sign * redrawn, two_sided=near)
+        p_holm, able = corrected(p, np.concatenate([values, redrawn]), np.where(near, 0.0, sign), len(values))
+        # Draws that never differ have no deviation; that of rounding is none.
+        sd = np.where(np.ptp(redrawn, axis=0) > 0, redrawn.std(axis=0, ddof=1), 0.0)
+        found = {
+            "floor": np.where(better == "higher", np.nan, mean), "ceiling": np.where(better == "higher", mean, np.nan), "sd": sd,
+            "q95": mean + side * np.quantile(away, LEVEL, axis=0, method="higher"), "p": p,
+            "p_holm": p_holm,
+        }  # fmt: skip
+        for name, numbers in found.items():
+            table.loc[judged, name] = numbers
+        table.loc[judged, "verdict"] = np.where(p_holm >= 1 - LEVEL, AT_FLOOR, "") if able else TOO_FEW
+    if ("valid", ALL) in table.index and table.loc[("valid", ALL), "value"] == 0.0:
+        table["verdict"] = NO_IMAGE
+    return table.reset_index(drop=True)
 
 
-def tidy(rows: pd.DataFrame, floor: pd.DataFrame) -> pd.DataFrame:
-    """The rows beside their floors, with the columns `COLUMNS`; the verdict is on values of one more draw, or better ones.
+def corrected(p_values: Floats, pooled: Floats, sides: Floats, draws: int) -> tuple[Floats, bool]:
+    """Holm's correction of p [K] of the tests of a method's draws, whose numbers with those of real draws are `pooled` [n, K].
 
-    `floor` is the mean of real images, called `ceiling` where higher is better; `sd` their deviation, and `q95` the end of what
-    one more draw of them scores, on the worse side.
+    What never differs is no test, and what is the same numbers with the same side [K] to them is the same test: neither counts.
+    The second value says whether the least p that so many draws can have would be told after this correction.
     """
-    table = rows.reset_index(drop=True).join(floor, on=["metric", "type"])
-    higher = table["metric"].map(lambda metric: MEASURES[metric].better == "higher").astype(bool)
-    # Real images can score the same in every draw; then rounding must not decide.
-    slack = 1e-9 * table["mean"].abs().clip(lower=1.0)
-    within = table["value"].between(table["least"] - slack, table["most"] + slack)
-    none_valid = table[(table["metric"] == "valid") & (table["type"] == ALL) & (table["value"] == 0.0)]
-    lost = table["method"].isin(none_valid["method"])
-    return table.assign(
-        floor=table["mean"].mask(higher),
-        ceiling=table["mean"].where(higher),
-        q95=table["least"].where(higher, table["most"]),
-        verdict=np.select([lost, within], [NO_IMAGE, AT_FLOOR], ""),
-    ).reindex(columns=COLUMNS)
+    _, first, same = np.unique(np.vstack([pooled, sides]), axis=1, return_index=True, return_inverse=True)
+    tested = np.ptp(pooled[:, first], axis=0) > 0.0
+    found = holm(np.where(tested, p_values[first], np.nan))
+    able = bool(tested.sum() < (1 - LEVEL) * math.comb(len(pooled), draws))
+    return np.asarray(np.where(tested, found, 1.0)[same.ravel()]), able
 
 
 def z_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -82,25 +119,36 @@ def z_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_pairs(
-    methods: Mapping[str, Measures], mse: Mapping[str, Floats], pca: Mapping[str, NDArray[np.float32]],
+    methods: Mapping[str, Measures], parts: Mapping[str, Mapping[str, Floats]], pca: Mapping[str, Sequence[NDArray[np.float32]]],
     real: NDArray[np.float32], bandwidths: Floats,
 ) -> pd.DataFrame:  # fmt: skip
-    """Every pair of methods on the primary metrics: difference a - b, paired bootstrap interval, paired permutation test.
+    """Every pair of methods on the metrics `PAIRED`: difference a - b, 95 % interval, paired permutation test.
 
-    Both tests swap the two methods' images on random conditions: `mse` [N] (of methods that answer requests) by the sum of the
-    differences, `pca` [N, P] by MMD^2 to the `real` held-out images [N, P], which is linear in the swaps (`mmd2_contrast`).
+    The test swaps two methods on random conditions. What `parts` has of a metric, {method: [N]}, are numbers whose mean tells it:
+    the squared errors of images, -log p of codes. MMD^2 to the `real` held-out images is linear in swaps of the features `pca`,
+    [N, P] of each draw (`mmd2_contrasts`): all draws of a condition are swapped together. Intervals are of the paired bootstrap;
+    of MMD^2, which is degenerate, what the permutation test would not tell from the difference, and none where it tells the two
+    apart, for its width holds where they are alike. p_holm corrects p for the number of all these tests.
     """
-    pairs = [(metric, *pair) for metric, of in zip(PRIMARY, (mse, pca), strict=True) for pair in itertools.combinations(of, 2)]
-    gaps = [difference(methods[a][metric, ALL], methods[b][metric, ALL])[:3] for metric, a, b in pairs]
-
-    def parts_of(metric: str, a: str, b: str) -> Floats:
-        return mse[a] - mse[b] if metric == PRIMARY[0] else mmd2_contrast(pca[a], pca[b], real, bandwidths)
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as executor:
-        parts = list(executor.map(parts_of, *zip(*pairs, strict=True)))
-    rows = [(*pair, *gap) for pair, gap in zip(pairs, gaps, strict=True)]
-    table = pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high"])
-    return table.assign(p=sign_flip_test(np.stack(parts, axis=1)) if parts else [])
+    of_draws = [mmd2_contrasts(dict(zip(pca, sets, strict=True)), real, bandwidths) for sets in zip(*pca.values(), strict=True)]
+    contributions = {"mmd2_pca": {pair: np.mean([draw[pair] for draw in of_draws], axis=0) for pair in of_draws[0]}} | {
+        metric: {(a, b): of[a] - of[b] for a, b in itertools.combinations(of, 2)} for metric, of in parts.items()
+    }
+    rows = []
+    for metric in PAIRED:
+        if not (of := contributions.get(metric)):
+            continue
+        gaps = np.stack([*of.values()], axis=1)
+        for (a, b), gap, p, reach in zip(of, gaps.sum(axis=0), *sign_flip_test(gaps), strict=True):
+            if metric == "mmd2_pca":
+                interval = gap, gap - reach, gap + reach
+            else:
+                interval = difference(methods[a][metric, ALL], methods[b][metric, ALL])[:3]
+            rows.append((metric, a, b, *interval, p))
+    table = pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high", "p"])
+    table = table.assign(p_holm=holm(table["p"].to_numpy(dtype=np.float64)))
+    table.loc[(table["metric"] == "mmd2_pca") & (table["p_holm"] < 1 - LEVEL), ["low", "high"]] = np.nan
+    return table
 
 
 def metrics_json(table: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from toycrystals.crystals.conditions import Conditions, nearest_conditions
 from toycrystals.crystals.dataset import Samples
+from toycrystals.crystals.lattice import LATTICES
+from toycrystals.crystals.variants import is_determined
 
 Floats = NDArray[np.float64]
 # A sample is close when it is closer than all but this share of the held-out samples of its type.
@@ -59,19 +61,27 @@ def nearest_distance(x: Tensor, training: Tensor, near: Tensor | None, deviation
     return distance
 
 
-def close(distances: Floats, held_out: Floats, types: NDArray[np.int64] | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def open_types(variant: str) -> NDArray[np.bool_]:
+    """Of each lattice type, whether its images differ where their labels do not: only then can one be a copy and another not."""
+    return np.array([lattice.has_aspect or not is_determined(variant) for lattice in LATTICES])
+
+
+def close(
+    distances: Floats, held_out: Floats, types: NDArray[np.int64] | None, variant: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of the distances [N] are below the `CLOSE` quantile of the held-out ones [N] of the same type, and which can be: [N].
 
     Without `types` [N], of all of them.
 
-    Of samples that owe nothing to the training samples but the distribution, a share `CLOSE` is. Where so many held-out samples
-    equal a training sample, because the condition leaves nothing open, no copy can be told.
+    Of samples that owe nothing to the training samples but the distribution, a share `CLOSE` is: more are copies, fewer are far
+    from the data. Where the condition leaves nothing open, no copy can be told.
     """
     below, testable = np.zeros((2, len(distances)), dtype=np.bool_)
-    kinds = np.zeros(len(distances)) if types is None else types
+    kinds = np.zeros(len(distances), dtype=np.int64) if types is None else types
+    telling = np.ones(1, dtype=np.bool_) if types is None else open_types(variant)
     for kind in np.unique(kinds):
         rows = kinds == kind
         threshold = np.quantile(held_out[rows], CLOSE, method="higher")
         # A strict comparison, so that samples equal to held-out ones count like those.
-        below[rows], testable[rows] = distances[rows] < threshold, threshold > 0.0
+        below[rows], testable[rows] = distances[rows] < threshold, telling[kind] and threshold > 0.0
     return below, testable

@@ -15,7 +15,7 @@ from toycrystals.metrics import classifiers, distribution, manifold, mmd, truth 
 from toycrystals.metrics.base import ALL, ON_IMAGES, JudgedImages, Measures, by_type, measured
 from toycrystals.metrics.copying import close, conditions_of, nearest_distance, same_condition
 from toycrystals.metrics.features import Features
-from toycrystals.metrics.intervals import Floats, Weights
+from toycrystals.metrics.intervals import Estimate, Floats, Weights
 from toycrystals.metrics.matching import Matched, match_requested, unit_images
 from toycrystals.metrics.recovery import LatticeRecovery, Recovered
 from toycrystals.metrics.truth import image_table, mean_psnr, theta_error
@@ -58,7 +58,8 @@ class ImageJudge:
 
     def primary(self, images: Images, weights: Weights, *, answers: bool) -> Measures:
         """The primary metrics alone, with matched PSNR by type as well."""
-        measures = {("mmd2_pca", ALL): mmd.mmd2(self.real_features, self.features(images), self.features.bandwidths, weights)}
+        distance = mmd.mmd2(self.real_features, self.features(images), self.features.bandwidths)
+        measures: Measures = {("mmd2_pca", ALL): Estimate(distance)}
         if not answers:
             return measures
         mse = self._match(unit_images(images)).mse
@@ -77,7 +78,7 @@ class ImageJudge:
         return JudgedImages(
             self.spec, held_out, unit, found, self._match(unit, known) if answers else None,
             features, self.real_features, self.features.bandwidths, distance,
-            close(distance, self._real_distance(answers), held_out.type if answers else None),
+            close(distance, self._real_distance(answers), held_out.type if answers else None, self.spec.variant),
             weights, self.metrics.neighbours,
         )  # fmt: skip
 

@@ -1,11 +1,13 @@
-"""A measure with its uncertainty: bootstrap replicates over conditions, Wilson intervals, and a paired permutation test.
+"""A measure with its uncertainty: bootstrap replicates over conditions, Wilson intervals, and permutation tests.
 
 Every method answers the same conditions, so one fixed set of bootstrap weights serves them all: replicate b of two methods
 weighs the same conditions alike, and the difference of their replicates is the paired bootstrap of their difference
 (Efron and Tibshirani 1993, chapter 8). Conditions are drawn within their type, for the list of conditions is stratified.
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +67,7 @@ def with_ones(weights: Weights) -> Weights:
 
 def mean(values: NDArray[np.floating], weights: Weights) -> Estimate:
     """The mean of `values` [n]; rows that are NaN are left out."""
-    known = np.isfinite(values)
+    known = ~np.isnan(values)
     if not known.all():
         values, weights = values[known], weights[:, known]
     counts = with_ones(weights)
@@ -106,19 +108,75 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
     return Estimate.bootstrapped(a.value - b.value, a.replicates - b.replicates if paired else _NONE)
 
 
-def sign_flip_test(contributions: Floats, permutations: int = 10_000, seed: int = 0) -> Floats:
-    """Two-sided p-values [K] of sum(contributions) = 0, where swapping two methods on condition i flips the sign of row i.
+def sign_flip_test(contributions: Floats, permutations: int = 10_000, seed: int = 0) -> tuple[Floats, Floats]:
+    """Whether sum(contributions) = 0, where swapping two methods on condition i flips the sign of row i: p [K] and reach [K].
 
     The paired permutation test of each column of `contributions` [N, K], with the same swaps for all: p = (1 + number of sign
-    patterns at least as extreme) / (1 + permutations) (Phipson and Smyth 2010), so never 0. Numbers that are NaN are left out.
+    patterns at least as extreme) / (1 + permutations), two-sided (Phipson and Smyth 2010), so never 0. It is below 0.05 where the
+    sum is beyond +- reach. Numbers that are NaN are left out.
     """
     contributions = np.nan_to_num(contributions, nan=0.0)
-    # A sum that equals the observed one but for rounding is as extreme.
-    least = np.abs(contributions.sum(axis=0)) - 1e-12 * np.abs(contributions).sum(axis=0)
-    rng = np.random.default_rng(seed)
-    extreme = np.ones_like(least)
+    rng, sums = np.random.default_rng(seed), []
     for start in range(0, permutations, 1000):
         signs = rng.integers(0, 2, size=(min(1000, permutations - start), len(contributions)), dtype=np.int8) * 2.0 - 1.0
-        extreme += np.sum(np.abs(signs @ contributions) >= least, axis=0)
-    p_values: Floats = extreme / (1 + permutations)
+        sums.append(np.abs(signs @ contributions))
+    flipped = np.concatenate(sums)
+    # A sum that equals the observed one but for rounding is as extreme.
+    least = np.abs(contributions.sum(axis=0)) - 1e-12 * np.abs(contributions).sum(axis=0)
+    p_values: Floats = (1.0 + np.sum(flipped >= least, axis=0)) / (1 + permutations)
+    # So many patterns may be as extreme where p is below 1 - LEVEL.
+    most = math.ceil((1 - LEVEL) * (1 + permutations) - 1 - 1e-9) - 1
+    reach: Floats = -np.partition(-flipped, most, axis=0)[most] if most >= 0 else np.full_like(least, np.inf)
+    return p_values, reach
+
+
+def redraw_test(values: Floats, draws: Floats, *, two_sided: NDArray[np.bool_]) -> Floats:
+    """p-values [K] that `values` [D, K] are no larger than `draws` [n, K], or, where `two_sided` [K], no different.
+
+    The exact permutation test of the mean: the share of the ways to choose D of the n + D rows whose mean is at least as
+    extreme. It holds whatever the distribution, for if both are draws of the same, all rows are alike. Of more than 20,000 ways,
+    10,000 are drawn. NaN where a number is.
+    """
+    rows = np.concatenate([values, draws])
+    # About the mean of all, so that rounding is as small as the differences are.
+    centred = rows - rows.mean(axis=0)
+    means = subset_means(centred, len(values))
+    means = np.where(two_sided, np.abs(means), means)
+    # The first way is the observed one.
+    slack = np.maximum(1e-9 * np.abs(centred).max(axis=0), 1e-11 * np.abs(rows).max(axis=0))
+    p_values: Floats = np.where(np.isnan(means[0]), np.nan, np.mean(means >= means[0] - slack, axis=0))
     return p_values
+
+
+def subset_means(rows: Floats, d: int) -> Floats:
+    """The means of every d of the rows [n, K], the first d first: [ways, K]; of more than 20,000 ways 10,000 are drawn."""
+    n = len(rows)
+    d = min(d, n)
+    if math.comb(n, d) <= 20_000:
+        ways = np.array(list(itertools.combinations(range(n), d)))
+    else:
+        rng = np.random.default_rng(0)
+        ways = np.concatenate([np.arange(d)[None], np.stack([rng.permutation(n)[:d] for _ in range(9_999)])])
+    chosen = np.zeros((len(ways), n))
+    np.put_along_axis(chosen, ways, 1.0, axis=1)
+    return np.asarray(chosen @ rows / d)
+
+
+def holm(p_values: Floats) -> Floats:
+    """p-values [K] corrected for their number (Holm 1979); those that are NaN are no tests.
+
+    The chance that any of K true hypotheses falls below a level is at most that level, however the tests depend on each other.
+    """
+    corrected = np.full(len(p_values), np.nan)
+    order = np.argsort(p_values)[: np.isfinite(p_values).sum()]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
+    return corrected
+
+
+def averaged(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of estimates of a method's draws, with the mean of their replicates; the interval is that of one draw."""
+    value, low, high = (float(np.mean(part)) for part in zip(*(one[:3] for one in estimates), strict=True))
+    if not math.isfinite(value):
+        return Estimate(value)
+    return Estimate(value, low, high, np.mean([one.replicates for one in estimates], axis=0))

@@ -1,25 +1,24 @@
-"""Codes: a prior's against those of held-out images, and the encoder's own against N(0, I).
-
-Every prior is judged by the codes that it is meant to imitate, posterior means or posterior samples, with the condition
-appended: a code is right only for the condition that it was drawn for.
-"""
-
-import math
-from dataclasses import dataclass
-from typing import NamedTuple
+"""Codes in the units of their condition, and what is known of densities: the encoder's, the true one's, and each prior's."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toycrystals.crystals.conditions import ConditionEncoder, Conditions
+from toycrystals.crystals.conditions import ConditionEncoder, Conditions, label_offset, nearest_conditions
+from toycrystals.metrics.base import Measures, by_type, declare
+from toycrystals.metrics.intervals import Weights, mean
+from toycrystals.models.latents import Latents
 from toycrystals.models.vae import Posterior
 
-# A code further out than this many standard deviations of the held-out codes, or not a number, is put there.
+# A code further out than this many standard deviations of its condition, or not a number, is put there.
 _FAR = 20.0
 # Variance of the posterior mean over images above which a latent dimension is in use (Burda et al. 2016, section 5.1).
 ACTIVE_VARIANCE = 0.01
+# Training codes nearest in condition whose regression says where codes of a condition lie.
+_NEIGHBOURS = 64
+
+declare("latent", rate="lower", kl_oracle="lower", mutual_information="near", active_units="near")
 
 
 def condition_features(conditions: Conditions, variant: str, n_types: int) -> NDArray[np.float32]:
@@ -29,24 +28,34 @@ def condition_features(conditions: Conditions, variant: str, n_types: int) -> ND
     return features
 
 
-@dataclass(frozen=True)
-class CodeReference:
-    """Held-out codes [N, D] that a prior imitates, and the features of their conditions [N, C]."""
+def conditional_moments(asked: Conditions, training: Latents, variant: str) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [N, D] of codes given each of N conditions, float64.
 
-    codes: NDArray[np.float32]
-    conditions: NDArray[np.float32]
+    Local-linear regression of the means of training posteriors on the visible labels; the variance is what it leaves, and that of
+    the posteriors themselves. Where a type has no visible label, it is that of the whole type.
+    """
+    mean, deviation = torch.empty((2, len(asked), training.posterior.mu.shape[1]), dtype=torch.float64)
+    for rows, near in nearest_conditions(asked, training.conditions, variant, _NEIGHBOURS):
+        codes = training[near]
+        mu, variance = codes.posterior.mu.double(), codes.posterior.logvar.double().exp()
+        if near.ndim == 1:
+            centre, left = mu.mean(dim=0), mu - mu.mean(dim=0)
+        else:
+            labels, kind = asked.labels[rows, None], int(asked.type[rows[0]])
+            offset = label_offset(codes.conditions.labels, labels, kind, variant).double()  # [n, K, V]
+            offset = offset / offset.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
+            x, y = (part - part.mean(dim=1, keepdim=True) for part in (offset, mu))
+            slope = torch.linalg.solve(x.mT @ x + 1e-6 * torch.eye(x.shape[2], dtype=x.dtype), x.mT @ y)  # [n, V, D]
+            centre = mu.mean(dim=1) - (offset.mean(dim=1, keepdim=True) @ slope).squeeze(1)
+            left = y - x @ slope
+        mean[rows], deviation[rows] = centre, (left.square().mean(dim=-2) + variance.mean(dim=-2)).sqrt()
+    return mean, deviation
 
-    @property
-    def scale(self) -> float:
-        """Root mean square deviation of a code's dimension."""
-        return max(float(np.sqrt(self.codes.var(axis=0, dtype=np.float64).mean())), 1e-6)
 
-    def joint(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Codes [N, D] in units of the scale, with their conditions: [N, D + C]; wild codes are brought within reach."""
-        # float64: the largest float32 in units of a small scale would overflow, with a warning.
-        units = (codes.astype(np.float64) - self.codes.mean(axis=0, dtype=np.float64)) / self.scale
-        within = np.nan_to_num(units, nan=_FAR, posinf=_FAR, neginf=-_FAR).clip(-_FAR, _FAR)
-        return np.concatenate([within, self.conditions], axis=1).astype(np.float32)
+def residuals(codes: Tensor, mean: Tensor, deviation: Tensor) -> NDArray[np.float32]:
+    """(z - mean(c)) / deviation(c) of codes [N, D]; wild codes are brought within reach."""
+    units = (codes.double() - mean) / deviation
+    return np.asarray(units.nan_to_num(_FAR, _FAR, -_FAR).clamp(-_FAR, _FAR).numpy(), dtype=np.float32)
 
 
 def active_units(posterior: Posterior) -> int:
@@ -54,47 +63,23 @@ def active_units(posterior: Posterior) -> int:
     return int((posterior.mu.double().var(dim=0) > ACTIVE_VARIANCE).sum())
 
 
-class KLSplit(NamedTuple):
-    """The rate KL(q(z|x) || p(z)) of held-out images in nats, and bounds on the first of its two parts.
+def nats(
+    log_prior: Tensor, log_posterior: Tensor, log_oracle: Tensor | None, types: NDArray[np.int64], weights: Weights
+) -> Measures:
+    """What a prior p(z | c) costs, from its log-density at codes z ~ q(z | x, c) of held-out images: [n] each.
 
-    rate = I(x; z) + KL(q(z) || p(z)): what a code tells about its image, and how far the aggregated posterior is from the prior
-    (Hoffman and Johnson 2016). So the second part lies between rate - mi_high and rate - mi_low.
+    rate = E log q(z | x, c) - log p(z | c) = E KL(q(z | x, c) || p), the rate of the evidence lower bound with this prior. It is
+    I(x; z | c) + E KL(q(z | c) || p) (Hoffman and Johnson 2016): what a code tells about its image whatever the prior, and
+    `kl_oracle`, how far the prior is from the true density, where that is known.
     """
-
-    rate: float
-    mi_low: float
-    mi_high: float
-
-
-def split_kl(held_out: Posterior, training: Posterior, types: Tensor, generator: torch.Generator) -> KLSplit:
-    """Split the rate of `held_out` [N, D], with the M posteriors of `training`, of `types` [M], standing for the aggregate.
-
-    From below, I(x; z) is bounded with the image's own posterior among the M + 1 of the aggregate (Poole et al. 2019, section
-    2); this cannot exceed log(M + 1). From above, by E log q(z|x) - E log r(z) for any density r (Barber and Agakov 2003), the
-    least of four: r is the training posteriors' mixture, which is sharp where they overlap; one normal a type, which holds
-    where they do not; both in equal parts; or the prior, which gives the rate.
-    """
-    z = held_out.sample(generator)
-    own, others = held_out.log_prob(z), training.log_sum(z)  # [N]
-    m = len(training.mu)
-    with_own = torch.logaddexp(own, others) - math.log(m + 1)
-    rate = float(held_out.kl().double().sum(dim=1).mean())
-    posteriors, normals = others - math.log(m), _log_mixture(z, training, types)
-    densities = (posteriors, normals, torch.logaddexp(posteriors, normals) - math.log(2.0))
-    high = min(rate, *(float((own - log_r).mean()) for log_r in densities))
-    return KLSplit(rate, min(high, float((own - with_own).mean())), high)
+    measures = by_type("rate", (log_posterior - log_prior).numpy(), types, weights, mean)
+    if log_oracle is not None:
+        measures |= by_type("kl_oracle", (log_oracle - log_prior).numpy(), types, weights, mean)
+    return measures
 
 
-def _log_mixture(z: Tensor, training: Posterior, types: Tensor) -> Tensor:
-    """log density [N] at z [N, D] of one normal a type, with the mean and covariance of the type's aggregated posterior."""
-    parts = []
-    for k in sorted(set(types.tolist())):
-        mu, variance = training.mu[types == k].double(), training.logvar[types == k].double().exp()
-        centred = mu - mu.mean(dim=0)
-        covariance = centred.T @ centred / len(mu) + torch.diag(variance.mean(dim=0))
-        # By hand, for torch.distributions would first import sympy, which takes longer than all of this.
-        root = torch.linalg.cholesky(covariance)  # [D, D]
-        white = torch.linalg.solve_triangular(root, (z.double() - mu.mean(dim=0)).T, upper=False)  # [D, N]
-        log_norm = root.diagonal().log().sum() + 0.5 * len(root) * math.log(2.0 * math.pi)
-        parts.append(math.log(len(mu) / len(types)) - log_norm - 0.5 * white.square().sum(dim=0))
-    return torch.logsumexp(torch.stack(parts), dim=0)
+def information(log_posterior: Tensor, log_oracle: Tensor | None, types: NDArray[np.int64], weights: Weights) -> Measures:
+    """I(x; z | c) = E log q(z | x, c) - log q(z | c) in nats, where the oracle is known."""
+    if log_oracle is None:
+        return {}
+    return by_type("mutual_information", (log_posterior - log_oracle).numpy(), types, weights, mean)

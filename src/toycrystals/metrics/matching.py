@@ -19,6 +19,8 @@ from toycrystals.crystals.lattice import LATTICES
 
 Floats = NDArray[np.float64]
 _CHUNK = 256
+# The step of the aspect at which the error about its minimum is a parabola: atoms move by less than a third of their width.
+_PARABOLA = 0.01
 
 
 def unit_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -79,17 +81,32 @@ def _near(values: Floats, known: Floats) -> Floats:
 def _best_aspect(
     error: Callable[[Floats], Floats], candidates: Floats, bounds: tuple[float, float], step: float
 ) -> tuple[Floats, Floats]:
-    """The aspect [n] of least error, and that error: `candidates` [n, G], then ever closer neighbours, to a thousandth."""
+    """The aspect [n] of least error, and that error: `candidates` [n, G], closer neighbours, then the vertex of a parabola.
+
+    About its minimum the error is quadratic in the aspect; two vertices bring it to within 1e-4 of the best aspect, mostly 1e-5.
+    """
     best, least = np.empty(len(candidates)), np.full(len(candidates), np.inf)
-    while True:
-        for candidate in candidates.clip(*bounds).T:
-            found = error(candidate)
-            better = found < least
-            best[better], least[better] = candidate[better], found[better]
-        if step < 1e-3:
-            return best, least
+
+    def take(aspects: Floats) -> None:
+        aspects = aspects.clip(*bounds)
+        found = error(aspects)
+        better = found < least
+        best[better], least[better] = aspects[better], found[better]
+
+    for candidate in candidates.T:
+        take(candidate)
+    while step > _PARABOLA:
         step /= 2
-        candidates = best[:, None] + step * np.array([-1.0, 1.0])
+        for candidate in (best - step, best + step):
+            take(candidate)
+    for _ in range(2):
+        middle, centre = best.copy(), least.copy()
+        # Beyond the bounds too: that the vertex lies there is told by both sides.
+        left, right = error(middle - step), error(middle + step)
+        curvature = np.maximum(left - 2 * centre + right, 1e-30)
+        take(middle + (0.5 * step * (left - right) / curvature).clip(-step, step))
+        step /= 8
+    return best, least
 
 
 def grid(bounds: tuple[float, float], step: float) -> Floats:

@@ -6,15 +6,18 @@ conditions the mean is 0; the estimator that keeps k(x_i, y_i), two alike images
 """
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
 from toycrystals.metrics.base import ALL, JudgedCodes, JudgedImages, Measures, on_codes, on_images
 from toycrystals.metrics.distribution import check_paired
-from toycrystals.metrics.intervals import Estimate, Floats, Weights, with_ones
+from toycrystals.metrics.intervals import Estimate, Floats
 
 Array = NDArray[np.floating]
 Kernel = NDArray[np.float32]
@@ -29,14 +32,14 @@ _LOWEST, _TINY = -80.0, np.float32(1e-9)
 @on_images("distribution", mmd2_pca="lower")
 def mmd2_of_images(judged: JudgedImages) -> Measures:
     """Between the features of the images and of the held-out images."""
-    return {("mmd2_pca", ALL): mmd2(judged.real_features, judged.features, judged.bandwidths, judged.weights)}
+    return {("mmd2_pca", ALL): Estimate(mmd2(judged.real_features, judged.features, judged.bandwidths))}
 
 
 @on_codes("latent", latent_mmd2="lower")
 def mmd2_of_codes(judged: JudgedCodes) -> Measures:
     """Between codes and held-out codes, both with their conditions."""
     kernel = bandwidths(judged.real_joint)
-    return {("latent_mmd2", ALL): mmd2(judged.real_joint, judged.joint, kernel, judged.weights)}
+    return {("latent_mmd2", ALL): Estimate(mmd2(judged.real_joint, judged.joint, kernel))}
 
 
 def bandwidths(features: Array) -> Floats:
@@ -51,36 +54,45 @@ def bandwidths(features: Array) -> Floats:
     return np.array(_FACTORS) * (np.median(distances) if len(distances) else 1.0)
 
 
-def mmd2(x: Array, y: Array, bandwidths: Floats, weights: Weights) -> Estimate:
+def mmd2(x: Array, y: Array, bandwidths: Floats) -> float:
     """Unbiased MMD^2 between features x and y [n, D], whose rows answer the same n conditions; NaN for fewer than two.
 
-    `bandwidths` are as the function of that name gives them: each twice the last. A replicate is w^T H w over i != j, divided
-    by (sum w)^2 - sum w^2, for w in `weights` [B, n]: a condition that is drawn twice is not compared with itself.
+    `bandwidths` are as the function of that name gives them: each twice the last. It has no interval: where x and y are of one
+    distribution, a bootstrap of it spreads sqrt(3) times too wide (the statistic is degenerate there; Arcones and Gine 1992), and
+    a permutation test is exact.
     """
     check_paired(x, y)
-    w = with_ones(weights)
-    products = np.zeros_like(w)
+    total, n = 0.0, len(x)
     for rows, columns, ((xx, xy), (yx, yy)) in _kernel_tiles((x, y), (x, y), bandwidths, symmetric=True):
         # H is symmetric, so the tiles below the diagonal are left out and the others count twice.
-        h = xx + yy - xy - yx
-        products[:, rows] += w[:, columns] @ (0.5 * h if rows == columns else h).T
-    sums = 2 * np.einsum("bi,bi->b", w, products, dtype=np.float64)
-    return Estimate.ratio(sums, w.sum(axis=1, dtype=np.float64) ** 2 - np.sum(w**2, axis=1, dtype=np.float64))
+        total += (1.0 if rows == columns else 2.0) * float((xx + yy - xy - yx).sum(dtype=np.float64))
+    return total / (n * (n - 1)) if n > 1 else math.nan
 
 
-def mmd2_contrast(a: Array, b: Array, r: Array, bandwidths: Floats) -> Floats:
-    """What each condition adds to MMD^2(a, r) - MMD^2(b, r): [n] numbers whose sum is that difference.
+def mmd2_contrasts(sets: Mapping[str, Array], r: Array, bandwidths: Floats) -> dict[tuple[str, str], Floats]:
+    """Of every pair (a, b) of `sets` [n, D] each, what each condition adds to MMD^2(a, r) - MMD^2(b, r): [n].
 
     Swapping rows a_i and b_i, for any set of i, flips the signs of just those numbers, as `intervals.sign_flip_test` needs.
     With g_i(u) = sum over j != i of k(u, a_j) + k(u, b_j) - 2 k(u, r_j), number i is (g_i(a_i) - g_i(b_i)) / (n (n - 1)).
     """
-    check_paired(a, b, r)
-    n = len(a)
-    g = np.zeros((2, n))
-    for rows, _, kernel in _kernel_tiles((a, b), (a, b, r), bandwidths):
-        g[:, rows] += np.sum(kernel[:, 0] + kernel[:, 1] - 2 * kernel[:, 2], axis=2, dtype=np.float64)
-    contributions: Floats = (g[0] - g[1]) / max(n * (n - 1), 1)
-    return contributions
+    check_paired(*sets.values(), r)
+    n, right = len(r), (*sets.values(), r)
+
+    def row_sums(x: Array) -> Floats:
+        """sum over j != i of k(x_i, y_j), for all sets y: [1 + sets, n]."""
+        sums = np.zeros((len(right), n))
+        for rows, _, kernel in _kernel_tiles((x,), right, bandwidths):
+            sums[:, rows] += np.sum(kernel[0], axis=2, dtype=np.float64)
+        return sums
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as executor:
+        sums = np.stack([*executor.map(row_sums, sets.values())])  # [sets, 1 + sets, n]
+
+    def g(u: int, a: int, b: int) -> Floats:
+        return np.asarray(sums[u, a] + sums[u, b] - 2 * sums[u, -1])
+
+    pairs = {(one, other): (a, b) for (a, one), (b, other) in itertools.combinations(enumerate(sets), 2)}
+    return {names: (g(a, a, b) - g(b, a, b)) / max(n * (n - 1), 1) for names, (a, b) in pairs.items()}
 
 
 def _kernel_tiles(

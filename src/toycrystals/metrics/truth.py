@@ -108,7 +108,7 @@ _REQUESTS: dict[str, dict[str, Callable[..., Estimate]]] = {
 
 
 @on_images(
-    "truth", matched_psnr="higher", type_accuracy_merged="higher", theta_error_median="lower", theta_error_p95="lower",
+    "truth", matched_psnr="near", type_accuracy_merged="higher", theta_error_median="lower", theta_error_p95="lower",
     spacing_error_median="lower", vacancy_error_mean="lower",
 )  # fmt: skip
 def request_measures(judged: JudgedImages) -> Measures:
@@ -120,7 +120,7 @@ def request_measures(judged: JudgedImages) -> Measures:
     return measures
 
 
-@on_images("copying", copy_image="lower")
+@on_images("copying", copy_image="near")
 def copies_of_images(judged: JudgedImages) -> Measures:
     """The share of images that are close to a training image."""
     types = judged.held_out.type if judged.matched else None
