@@ -16,14 +16,15 @@ GRAPH_BEGIN, GRAPH_END = "<!-- graph: python -m tests.readme -->\n", "<!-- end o
 # Metric -> title, factor, format.
 COLUMNS = {
     "matched_psnr": ("**matched PSNR**, dB", 1.0, "{:.2f}"),
-    "mmd2_pca": ("**MMD²**, 10⁻⁶", 1e6, "{:.0f}"),
+    "mmd2_pca": ("**MMD²**, 10⁻⁶", 1e6, "{:z.0f}"),
     "type_accuracy_merged": ("type accuracy", 100.0, "{:.1f} %"),
     "theta_error_median": ("angle error", 1.0, "{:.4f}°"),
     "aspect_w1": ("aspect W1", 1.0, "{:.3f}"),
+    "kl_oracle": ("nats to the oracle", 1.0, "{:.3f}"),
     "latent_auc_boosted": ("latent AUC", 1.0, "{:.3f}"),
     "copy_code": ("codes copied", 100.0, "{:.1f} %"),
 }
-WITH_INTERVAL = ("matched_psnr", "mmd2_pca", "aspect_w1", "latent_auc_boosted", "copy_code")
+WITH_INTERVAL = ("matched_psnr", "aspect_w1", "kl_oracle", "latent_auc_boosted", "copy_code")
 
 
 def results_table(table: pd.DataFrame) -> str:
@@ -43,10 +44,10 @@ def _floor(overall: pd.DataFrame, metric: str) -> str:
     known = overall.xs(metric, level="metric").dropna(subset="q95")
     if known.empty:
         return "-"
-    # Floors of codes belong to one kind of codes each; the last prior's is shown.
-    row = known.iloc[-1]
-    mean = row["floor"] if pd.notna(row["floor"]) else row["ceiling"]
-    return f"*{form.format(factor * mean)}, {form.format(factor * row['q95'])}*"
+    mean = known["floor"].fillna(known["ceiling"]).iloc[0]
+    # On both sides, where near the mean is best and there are values on both.
+    worst = dict.fromkeys(form.format(factor * end) for end in sorted(known["q95"]))
+    return f"*{form.format(factor * mean)}, {' or '.join(worst)}*"
 
 
 def _cell(overall: pd.DataFrame, method: str, metric: str) -> str:
@@ -55,8 +56,7 @@ def _cell(overall: pd.DataFrame, method: str, metric: str) -> str:
         return "-"
     row = overall.loc[(method, metric)]
     text = form.format(factor * row["value"])
-    # Codes far from all data are near no training code either: of that column, no value is good in itself.
-    if row["verdict"] == "at floor" and metric != "copy_code":
+    if row["verdict"] == "at floor":
         text = f"**{text}**"
     if metric in WITH_INTERVAL:
         low, high = (form.format(factor * row[end]).removesuffix(" %") for end in ("low", "high"))

@@ -27,7 +27,9 @@ TABLES = {
     "plots/evaluate/steps.csv": steps(),
     "plots/train_vae/curve.csv": curve(EPOCHS, total=1.0, reconstruction=1.0, kl=20.0, val_psnr=30.0),
     "plots/train_prior/diffusion.csv": curve(EPOCHS, total=1.0, val_total=1.1),
-    **{f"plots/train_prior/{name}.csv": pd.DataFrame({"epoch": [0], "val_total": [3.0]}) for name in ("standard", "mop")},
+    **{
+        f"plots/train_prior/{name}.csv": pd.DataFrame({"epoch": [0], "val_total": [3.0]}) for name in ("standard", "mop", "local")
+    },
 }
 NAMED = {next(iter(plot)) for plot in PIPELINE["plots"]}
 # The rows behind the drawings of a chart that have all these fields, with no others.
@@ -155,7 +157,7 @@ def test_tables_are_drawn_in_full(either):
     for name, dots in expected.items():
         assert page.locator(f"#{chart_id(name)} {DOTS}").count() == revisions * dots, name
     words = set(page.locator(f"#{chart_id('plots/evaluate/table.csv')} svg text").all_text_contents())
-    assert {"matched PSNR, dB\N{NO-BREAK SPACE}→", "latent diffusion", "my_prior"} <= words
+    assert {"matched PSNR, dB", "MMD²\N{NO-BREAK SPACE}←", "latent diffusion", "my_prior"} <= words
 
 
 def test_a_difference_between_revisions_is_drawn(compared):

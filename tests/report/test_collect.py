@@ -40,8 +40,8 @@ def test_table_of_another_form_is_refused(tmp_path, content, message):
     ("line", "message"),
     [
         ("<<<<<<< HEAD", "line 3: expected a name as metric, found nan"),
-        ("real,valid,all,much,,,,,,,", "line 3: expected a number as value, found 'much'"),
-        (",valid,all,1,,,,,,,", "line 3: expected a name as method, found nan"),
+        ("real,valid,all,much,,,,,,,,,", "line 3: expected a number as value, found 'much'"),
+        (",valid,all,1,,,,,,,,,", "line 3: expected a name as method, found nan"),
     ],
 )
 def test_a_line_that_is_no_result_is_named(tmp_path, line, message):
@@ -65,7 +65,7 @@ def test_references_come_first_then_priors_known_or_not(tmp_path):
     found = results(tmp_path, rows=[row("flow", "odd", (0.5, 0.4, 0.6)), *conditional_rows()])
     assert found.methods == ["real", "reconstruction", "flow", "standard", "diffusion"]
     assert found.priors == ["flow", "standard", "diffusion"]
-    assert found.metrics == ["matched_psnr", "mmd2_pca", "copy_code", "odd"]
+    assert found.metrics == ["matched_psnr", "mmd2_pca", "copy_code", "rate", "kl_oracle", "odd"]
 
 
 def test_metric_has_the_rows_of_one_type_or_of_all_together(tmp_path):

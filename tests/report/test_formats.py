@@ -45,6 +45,18 @@ def test_lists_and_p_values():
     assert [p_value(9.999e-05), p_value(0.0143986), p_value(0.8216), p_value(NAN)] == ["0.0001", "0.014", "0.82", "–"]
 
 
-def test_real_images_have_a_level_a_posterior_width():
-    table = pd.DataFrame({"floor": [1.0, 1.0, 2.0, NAN], "ceiling": [NAN] * 4, "q95": [3.0, 3.0, 4.0, NAN]})
-    assert levels(table).to_numpy().tolist() == [[1.0, 3.0], [2.0, 4.0]]
+def test_without_intervals_the_spread_of_real_images_tells_the_digits():
+    table = rows((-7.4e-7, NAN, NAN), (3.8e-3, NAN, NAN), (1e-9, NAN, NAN))
+    assert form_of("mmd2_pca", table.assign(sd=3.5e-6)).estimate(3.8e-3) == "3,800\u00a0×\u00a010⁻⁶"
+    assert form_of("mmd2_pca", table).estimate(3.8e-3) == "3,800,000\u00a0×\u00a010⁻⁹"
+    known = rows((50.0, 49.0, 51.0), (60.0, NAN, NAN)).assign(sd=1e-6)
+    assert form_of("matched_psnr", known).decimals == 1
+
+
+def test_real_images_have_a_mean_and_a_level_a_side_on_which_there_are_values():
+    table = pd.DataFrame({"floor": [2.0, 2.0, 2.0, NAN], "ceiling": [NAN] * 4, "q95": [3.0, 1.0, 3.0, NAN]})
+    assert levels(table) == (2.0, [1.0, 3.0])
+    assert levels(table.iloc[:1].rename(columns={"floor": "ceiling", "ceiling": "floor"})) == (2.0, [3.0])
+    mean, worst = levels(table.iloc[3:])
+    assert math.isnan(mean)
+    assert worst == []

@@ -96,17 +96,24 @@ def test_tables_have_a_column_a_method_and_bold_is_the_tables_verdict(tmp_path):
     rows = [*conditional_rows(), FLOW, row("flow", "odd", (1, 0, 2), verdict="no valid image")]
     html = rendered(tmp_path, {"rows": rows})
     main = table(html, "Results of every method")
-    psnr, mmd2, copies = main.values()
+    psnr, mmd2, nats, copies = main.values()
     fresh, *methods = psnr
     assert "fresh real images" in fresh
     assert methods == ["real", "VAE reconstruction", "N(0, I)", "latent diffusion", "flow<small>no valid image</small>"]
-    assert "<strong>" in mmd2["latent diffusion"]
-    assert "<strong>" not in mmd2["N(0, I)"] + copies["N(0, I)"]
+    bold = [[name for name, cell in cells.items() if "<strong>" in cell] for cells in main.values()]
+    assert bold == [[], ["real", "latent diffusion"], [], ["latent diffusion"]]
     assert mmd2[methods[-1]] == "–"
-    assert "60.00<small>59.80</small>" in psnr[fresh]
+    assert [cells[fresh] for cells in (psnr, copies)] == ["60.00<small>59.80</small>", "5.0<small>4.0 or 6.0</small>"]
+    assert nats["N(0, I)"] == "5.00<small>[4.90, 5.10]</small>"
     assert [*table(html, "Every metric")][-1] == "odd"
     assert [*table(html, "matched PSNR, dB, by lattice type")] == ["square", "honeycomb"]
-    assert "N(0, I) − latent diffusion" in table(html, "matched PSNR, dB<")
+    tested = {"difference": "−20.0", "95 % interval": "[−21.0, −19.0]", "corrected p": "0.0002"}
+    assert table(html, "matched PSNR, dB<")["N(0, I) − latent diffusion"] == tested
+
+
+def test_the_rate_stands_in_where_the_true_density_of_codes_is_not_known(tmp_path):
+    rows = [row for row in conditional_rows() if row[1] != "kl_oracle"]
+    assert [name.split(",")[0] for name in table(rendered(tmp_path, {"rows": rows}), "Results of every method")][2] == "rate"
 
 
 def test_unconditional_results_have_rows_of_their_own_and_no_empty_ones(tmp_path):
@@ -120,8 +127,8 @@ def test_unconditional_results_have_rows_of_their_own_and_no_empty_ones(tmp_path
 
 
 def test_charts_show_the_rows_of_all_methods(tmp_path):
-    psnr, mmd2, copies, steps, *training = specs(rendered(tmp_path, {"rows": [*conditional_rows(), FLOW]}))
-    for spec, metric in ((psnr, "matched_psnr"), (mmd2, "mmd2_pca"), (copies, "copy_code")):
+    psnr, mmd2, nats, copies, steps, *training = specs(rendered(tmp_path, {"rows": [*conditional_rows(), FLOW]}))
+    for spec, metric in ((psnr, "matched_psnr"), (mmd2, "mmd2_pca"), (nats, "kl_oracle"), (copies, "copy_code")):
         assert metric in json.dumps(spec["concat"])
         rows = [one for one in spec["data"]["values"] if one["metric"] == "matched_psnr" and one["type"] == "all"]
         assert {one["method"]: one["value"] for one in rows}.items() >= {"diffusion": 40.0, "flow": 30.0}.items()

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from results.charted import METHODS, STEPS, TYPES, VALUES, controls, curve, marks, pairs, steps, table
 
+from toycrystals.metrics.comparison import PAIRED
 from toycrystals.metrics.controls import COLLAPSED
 from toycrystals.metrics.measures import MEASURES
 from toycrystals.results import charts
@@ -122,13 +123,24 @@ def test_a_method_without_a_value_keeps_its_row_and_says_why():
     assert len([mark for mark in marks(spec, "symbol") if mark["fill"] != "white"]) == 4
 
 
-def test_every_pair_is_drawn_for_both_primary_metrics():
+def test_every_pair_is_drawn_for_every_metric_that_pairs_are_compared_by():
     rows = pairs()
+    assert set(rows["metric"]) == set(PAIRED)
     dots = marks(filled("differences"), "symbol")
     full = [mark for mark in dots if mark["fill"] != "white"]
     assert len(full) == len(rows)
-    assert len([mark for mark in dots if mark["fill"] == "white" and mark["size"] > 0]) == (rows["p"] >= 0.05).sum()
+    assert len([mark for mark in dots if mark["fill"] == "white" and mark["size"] > 0]) == (rows["p_holm"] >= 0.05).sum()
     assert {told(mark)["label"] for mark in full} >= {"real − mixture of posteriors", "latent diffusion − my_prior"}
+
+
+@pytest.mark.parametrize("lacking", PAIRED)
+def test_a_pair_stands_in_one_row_of_all_panels_also_where_a_metric_lacks_some(lacking):
+    rows = pairs()
+    rows = rows[(rows["metric"] != lacking) | (rows["a"] == "diffusion")]
+    dots = [mark for mark in marks(filled("differences", rows), "symbol") if mark["fill"] != "white"]
+    places = pd.DataFrame({"label": [told(mark)["label"] for mark in dots], "y": [mark["y"] for mark in dots]})
+    assert (places.groupby("label")["y"].nunique() == 1).all()
+    assert places["y"].nunique() == places["label"].nunique() == 6
 
 
 def test_controls_are_cut_and_only_what_is_seen_has_a_colour():
@@ -145,6 +157,12 @@ def test_quality_has_a_line_a_method_in_a_panel_a_type(methods):
     assert len(dots) == len(methods) * len(STEPS) * (len(TYPES) + 1)
     assert {mark["fill"] for mark in dots} == set(method_colours(methods).values())
     assert {told(mark)["kind"] for mark in dots} == {"all types", *TYPES[1:]}
+
+
+def test_quality_has_intervals_of_psnr_and_none_of_mmd2():
+    bars = [mark for mark in marks(filled("steps"), "rule") if mark["y"] != mark.get("y2", mark["y"])]
+    assert len(bars) == 2 * len(STEPS) * len(TYPES)
+    assert not [mark for mark in bars if "mmd2" in mark["description"]]
 
 
 @pytest.mark.parametrize(("log", "drawn"), [(False, 4), (True, 2)])

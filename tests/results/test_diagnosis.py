@@ -4,7 +4,7 @@ import pytest
 from results.charted import marks
 
 from toycrystals.crystals.lattice import TYPES
-from toycrystals.results.diagnosis import draw_confusion, draw_posterior, draw_theta_errors, principal_components
+from toycrystals.results.diagnosis import View, draw_confusion, draw_posterior, draw_theta_errors, principal_components
 from toycrystals.results.style import method_label, type_colours
 from toycrystals.results.vega import to_png
 
@@ -91,8 +91,8 @@ def test_principal_components_are_the_directions_of_most_variance(codes):
 
 def test_samples_stand_by_type_over_the_codes_to_imitate(codes):
     points, types, _ = codes
-    spec = draw_posterior({"mop": (points, points[::-1] * 0.9)}, types, TYPES)
-    rows = rows_of(spec)
+    spec = draw_posterior([View("all", points, {"mop": points[::-1] * 0.9}, types)], TYPES)
+    rows = rows_of(spec["vconcat"][0])
     mean, components = principal_components(points)
     ours = rows["kind"].isin(TYPES)
     np.testing.assert_allclose(rows.loc[~ours, ["x", "y"]], (points - mean) @ components, atol=1e-6)
@@ -107,17 +107,30 @@ def test_samples_beyond_the_axes_are_counted_also_those_that_are_no_numbers(code
     points, types, _ = codes
     far = points.copy()
     far[:7] += 1e4
-    spec = draw_posterior({"a": (points, points), "b": (points, far), "c": (points, points * np.nan)}, types, TYPES)
-    assert list(dict.fromkeys(rows_of(spec)["panel"])) == ["a", "b, 7 of 600 outside", "c, 600 of 600 outside"]
+    spec = draw_posterior([View("all", points, {"a": points, "b": far, "c": points * np.nan}, types)], TYPES)
+    assert list(dict.fromkeys(rows_of(spec["vconcat"][0])["panel"])) == ["a", "b, 7 of 600 outside", "c, 600 of 600 outside"]
     assert len(to_png(spec)) > 1000
 
 
 def test_many_codes_are_thinned_and_those_of_one_dimension_lie_on_a_line():
     line = np.linspace(-1, 1, 5000)[:, None]
-    rows = rows_of(draw_posterior({"standard": (line, line)}, np.arange(5000) % 4, TYPES))
+    rows = rows_of(draw_posterior([View("all", line, {"standard": line}, np.arange(5000) % 4)], TYPES)["vconcat"][0])
     assert len(rows) == 2 * 2000
     assert set(rows["kind"]) == {*TYPES, "held-out posterior"}
     np.testing.assert_allclose(rows["y"], 0.0)
+
+
+def test_each_view_has_its_own_axes_and_codes(codes):
+    """Few codes far from the others: their own principal components, and as many samples as were drawn for them."""
+    points, types, _ = codes
+    few = View("few", points[:50] + 100.0, {"mop": points[:150] + 100.0}, np.zeros(150, dtype=np.int64))
+    spec = draw_posterior([View("all", points, {"mop": points}, types), few], TYPES)
+    rows = rows_of(spec["vconcat"][1])
+    mean, components = principal_components(few.imitated)
+    ours = rows["kind"] == TYPES[0]
+    np.testing.assert_allclose(rows.loc[ours, ["x", "y"]], (few.codes["mop"] - mean) @ components, atol=1e-6)
+    assert [view["title"]["text"] for view in spec["vconcat"]] == ["all", "few"]
+    assert len(marks(spec, "symbol")) == 1200 + 200
 
 
 def test_diagnoses_are_the_same_picture_twice(codes):
@@ -125,6 +138,6 @@ def test_diagnoses_are_the_same_picture_twice(codes):
     for draw in (
         lambda: draw_confusion({"mop": MIXED}, TYPES),
         lambda: draw_theta_errors({"mop": np.abs(points[:, 0])}, types, TYPES),
-        lambda: draw_posterior({"mop": (points, points)}, types, TYPES),
+        lambda: draw_posterior([View("all", points, {"mop": points}, types)], TYPES),
     ):
         assert to_png(draw()) == to_png(draw())

@@ -1,5 +1,6 @@
 """What the report shows, read from the project's files; nothing is measured, and neither data nor models are needed."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,16 @@ from toycrystals.runtime.config import Params, load_params
 from toycrystals.runtime.errors import UserError
 
 _COLUMNS = {
-    "table": ("method", "metric", "type", "value", "low", "high", "floor", "ceiling", "q95", "verdict"),
-    "pairs": ("metric", "a", "b", "difference", "low", "high", "p"),
-    "steps": ("method", "steps", "type", "psnr", "low", "high", "mmd2", "mmd2_low", "mmd2_high"),
+    "table": ("method", "metric", "type", "value", "low", "high", "floor", "ceiling", "sd", "q95", "p_holm", "verdict"),
+    "pairs": ("metric", "a", "b", "difference", "low", "high", "p_holm"),
+    "steps": ("method", "steps", "type", "psnr", "low", "high", "mmd2"),
 }
 _NAMES = {"method", "metric", "type", "a", "b"}
 _LEVEL = 0.05  # of a test
 
 
 class Lead(NamedTuple):
-    """How far one method is better than another, with its interval, and p of the permutation test."""
+    """How far one method is better than another, its interval, and p of the permutation test, corrected for their number."""
 
     value: float
     low: float
@@ -33,8 +34,8 @@ class Lead(NamedTuple):
 
     @property
     def told(self) -> bool:
-        """Whether it can be told from chance."""
-        return self.p < _LEVEL and self.low > 0
+        """Whether it can be told from chance; a difference of MMD^2 that is told has no interval."""
+        return self.p < _LEVEL and (self.low if math.isfinite(self.low) else self.value) > 0
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ class Results:
         return rows[rows.index.isin(self.priors)].sort_values("value", kind="stable")
 
     def lead(self, metric: str, a: str, b: str) -> Lead | None:
-        """How far a is better than b by a primary metric, whichever way round the table has it; None if not compared."""
+        """How far a is better than b, whichever way round the table has it; None if they were not compared by this metric."""
         for row in self.pairs[self.pairs["metric"] == metric].dropna(subset="difference").to_dict("records"):
             if {row["a"], row["b"]} == {a, b}:
                 sign = (1.0 if row["a"] == a else -1.0) * (1.0 if metric == PRIMARY[0] else -1.0)
                 low, high = sorted((sign * row["low"], sign * row["high"]))
-                return Lead(sign * row["difference"], low, high, row["p"])
+                return Lead(sign * row["difference"], low, high, row["p_holm"])
         return None
 
     @property

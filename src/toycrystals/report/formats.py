@@ -46,19 +46,21 @@ class Form:
 
 
 def form_of(metric: str, rows: pd.DataFrame) -> Form:
-    """The form of a metric from its rows: value, low, high.
+    """The form of a metric from its rows: value, low, high, and `sd` of real images if known, which tells where no interval does.
 
-    It has so many decimals that a typical interval has one or two digits; without intervals, three digits of a typical value.
+    It has so many decimals that a typical interval has one or two digits; without any, three digits of a typical value.
     """
     known = label_of(metric)
     factor, unit = 1.0, known.unit if known.unit in ("", "°") else _SPACE + known.unit
     values, halves = rows["value"].abs(), (rows["high"] - rows["low"]) / 2
+    if halves.isna().all() and "sd" in rows:
+        halves = 2 * rows["sd"]
     # An interval of rounding errors is none.
     values, halves = (part[part.between(least, math.inf, "neither")] for part, least in ((values, 0.0), (halves, 1e-9)))
     if metric.startswith(_SHARES):
         factor, unit = 100.0, f"{_SPACE}%"
     elif unit != "°" and values.max() < _SMALL:
-        smallest = (halves if len(halves) else values).min()
+        smallest = halves.min() if len(halves) else values.median()
         exponent = min(-3, 3 * math.floor(math.log10(smallest) / 3))
         factor, unit = 10.0**-exponent, f"{_SPACE}×{_SPACE}10{str(exponent).translate(_SUPERSCRIPTS)}{unit}"
     decimals = 0
@@ -69,9 +71,10 @@ def form_of(metric: str, rows: pd.DataFrame) -> Form:
     return Form(known.label, factor, min(8, max(0, decimals)), unit)
 
 
-def levels(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and worst 5 % of fresh real images; more than one row where codes are judged by different posterior widths."""
-    return rows.assign(mean=rows["floor"].fillna(rows["ceiling"]))[["mean", "q95"]].dropna().drop_duplicates()
+def levels(rows: pd.DataFrame) -> tuple[float, list[float]]:
+    """The mean of fresh real images, NaN if not known, and what one in twenty exceeds, on the sides on which there are values."""
+    known = rows.dropna(subset="q95")
+    return known["floor"].fillna(known["ceiling"]).mean(), sorted(known["q95"].unique())
 
 
 def label(method: str) -> str:

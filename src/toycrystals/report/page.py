@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from toycrystals import priors
 from toycrystals.crystals.lattice import LATTICES
 from toycrystals.crystals.variants import VARIANTS
-from toycrystals.metrics.base import AT_FLOOR, NO_IMAGE, PRIMARY
+from toycrystals.metrics.base import AT_FLOOR, NO_IMAGE
 from toycrystals.report import findings, formats
 from toycrystals.report.collect import Results, collect
 from toycrystals.report.sources import trace, versions
@@ -75,7 +75,7 @@ def render(root: Path, results: Results, provenance: Mapping[str, Any], librarie
             lattices=LATTICES[: results.params.data.n_types],
             content=content,
             priors={name: what_it_is(name) for name in results.priors},
-            main=[name for name in known if PRIMARY[0] not in known or name not in content["sets"]],
+            main=[name for name in known if content["instead"].get(name) not in known],
             charted=[name for name in CHART if name in results.metrics],
             figures=[
                 (path, caption, base64.b64encode((root / path).read_bytes()).decode())

@@ -11,12 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from toycrystals.metrics.comparison import PAIRED
 from toycrystals.metrics.measures import AT_FLOOR, MEASURES, PRIMARY
 from toycrystals.results.catalogue import CONTROL_CHART, CONTROL_LABELS, QUANTITIES, label_of, titled
 from toycrystals.results.style import LABELS, colour_scale, method_colours, ordered_methods, type_colours
 from toycrystals.results.vega import Spec, chart, piece, put, records
 
 _ARROWS = {"higher": "\u00a0→", "lower": "\u00a0←", "near": ""}
+# What a training curve runs along.
+_ALONG = ("neighbours", "epoch")
 # Of curves on a logarithmic axis, or not.
 _CURVES = {True: {"scale": "log", "drawn": "datum.y > 0"}, False: {"scale": "linear", "drawn": "isValid(datum.y)"}}
 
@@ -24,7 +27,7 @@ _CURVES = {True: {"scale": "log", "drawn": "datum.y > 0"}, False: {"scale": "lin
 def intervals(metrics: Sequence[str]) -> Spec:
     """A panel a metric, a row a method and revision: the value with its interval on what fresh real images reach.
 
-    For table.csv: method, metric, type, value, low, high, floor, ceiling, q95, verdict.
+    For table.csv: method, metric, type, value, low, high, floor, ceiling, q95, p, p_holm, verdict.
     """
     columns = min(4, len(metrics))
     width = min(260, 760 // columns - 18)
@@ -34,12 +37,12 @@ def intervals(metrics: Sequence[str]) -> Spec:
 
 
 def differences() -> Spec:
-    """A panel a primary metric, a row a pair of methods and revision: the paired difference with its interval.
+    """A panel a metric, a row a pair of methods and revision: the paired difference with its interval.
 
-    For pairs.csv: metric, a, b, difference, low, high, p.
+    For pairs.csv: metric, a, b, difference, low, high, p_holm.
     """
-    options = {"width": 310, "order": None}
-    panels = [_panel("differences panel", metric, "x", labelled=metric == PRIMARY[0], **options) for metric in PRIMARY]
+    options = {"width": 220, "order": None}
+    panels = [_panel("differences panel", metric, "x", labelled=metric == PAIRED[0], **options) for metric in PAIRED]
     return chart("differences", panels=panels, methods=LABELS)
 
 
@@ -56,10 +59,11 @@ def controls() -> Spec:
 def steps() -> Spec:
     """Quality against evaluations of the network: a panel a lattice type, and the MMD^2 of all; a line a method and revision.
 
-    For steps.csv: method, steps, type, psnr, low, high, and on the rows of type `all` mmd2, mmd2_low, mmd2_high.
+    For steps.csv: method, steps, type, psnr, low, high, and on the rows of type `all` mmd2.
     """
     of_types = _panel("steps panel", PRIMARY[0], "y", width=114, value="psnr", low="low", high="high")
-    of_all = _panel("steps panel", PRIMARY[1], "y", width=190, value="mmd2", low="mmd2_low", high="mmd2_high")
+    # MMD^2 has no interval.
+    of_all = _panel("steps panel", PRIMARY[1], "y", width=190, value="mmd2", low="mmd2", high="mmd2")
     return chart("steps", panels=[of_types, of_all], methods=LABELS)
 
 
@@ -69,23 +73,27 @@ def curve(*, log: bool = False) -> Spec:
 
 
 def training(curves: Mapping[str, pd.DataFrame]) -> Spec:
-    """Training curves, {name of a model: table of epoch and losses}: a panel a quantity; one fitted at once has no curve."""
+    """Training curves, {name of a model: table of epoch and losses}: a panel a quantity; one fitted at once has no curve.
+
+    One that tried numbers of neighbours has a row for each of these.
+    """
     panels = []
     for model, table in curves.items():
-        wanted = dict.fromkeys(str(name).removeprefix("val_") for name in table.columns if name != "epoch")
+        wanted = dict.fromkeys(str(name).removeprefix("val_") for name in table.columns if name not in _ALONG)
         panels += [_training_panel(model, name, table) for name in wanted if len(table) > 1]
     return chart("training", panels=panels)
 
 
 def _training_panel(model: str, name: str, table: pd.DataFrame) -> Spec:
     """One quantity of a model, on training data, on held-out data (`val_` and its name), or on both."""
+    along = next(column for column in _ALONG if column in table)
     lines = {line: column for line, column in (("training", name), ("held out", f"val_{name}")) if column in table}
-    rows = pd.concat([table[["epoch"]].assign(value=table[column], field=line) for line, column in lines.items()])
+    rows = pd.concat([table[[along]].assign(value=table[column], field=line) for line, column in lines.items()])
     # More than a factor of four is read on a logarithmic axis.
     log = bool(0 < 4 * rows["value"].min() < rows["value"].max())
     title = f"{model}: {QUANTITIES.get(name, name)}" + ("" if "training" in lines else ", held out")
     panel = piece("curve", **_CURVES[log]) | {"title": _title(title, 245), "width": 245, "height": 150}
-    return filled(panel, rows, x="epoch", y="value", x_label="epoch", y_label="")
+    return filled(panel, rows, x=along, y="value", x_label=along, y_label="")
 
 
 def filled(template: Spec, rows: pd.DataFrame | Sequence[Mapping[str, Any]], title: str = "", **anchors: Any) -> Spec:

@@ -1,13 +1,14 @@
 """Where a method goes wrong: types that turn into others, angles that are missed, codes that leave the posterior."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from toycrystals.results.style import colour_scale, method_colours, method_label, type_colours
-from toycrystals.results.vega import Spec, chart, records
+from toycrystals.results.vega import Spec, chart, piece, records
 
 Floats = NDArray[np.float64]
 _NO_LATTICE, _POSTERIOR = "no lattice", "held-out posterior"
@@ -59,25 +60,38 @@ def _survival(degrees: Floats) -> pd.DataFrame:
     return pd.DataFrame({"error": error, "share": np.maximum(1e-3, 100 * np.append(above, above[-1]) / len(degrees))})
 
 
-def draw_posterior(codes: Mapping[str, tuple[Floats, Floats]], types: NDArray[np.int64], names: Sequence[str]) -> Spec:
-    """Priors beside the aggregated posterior, a panel each: the codes [N, D] to imitate in grey, the samples [N, D] by type.
+class View(NamedTuple):
+    """Some codes: of held-out posteriors [M, D], those of each prior [N, D], and the types [N] that these were drawn for."""
 
-    The axes, shared by all panels, are the first two principal components of the codes to imitate.
+    title: str
+    imitated: Floats
+    codes: Mapping[str, Floats]
+    types: NDArray[np.int64]
+
+
+def draw_posterior(views: Sequence[View], names: Sequence[str]) -> Spec:
+    """Priors beside the posteriors that they imitate: a row a view, a panel a prior; codes to imitate in grey, samples by type.
+
+    The axes, shared by all panels of a view, are the first two principal components of its codes to imitate.
     """
-    imitated = np.concatenate([target for target, _ in codes.values()])
-    mean, components = principal_components(imitated)
-    low, high = (end((imitated - mean) @ components, axis=0) for end in (np.min, np.max))
+    colours = colour_scale({**type_colours(names), _POSTERIOR: "#ccc"})
+    return chart("posterior", views=[_view(view, names, colours) for view in views])
+
+
+def _view(view: View, names: Sequence[str], colours: Spec) -> Spec:
+    mean, components = principal_components(view.imitated)
+    low, high = (end((view.imitated - mean) @ components, axis=0) for end in (np.min, np.max))
     middle, reach = (low + high) / 2, 0.6 * max(float((high - low).max()), 1e-9)
-    rows, panels, kinds = [], [], np.array(names)[types]
-    for prior, (target, samples) in codes.items():
-        aims, points = ((part[:_POINTS] - mean) @ components for part in (target, samples))
+    rows, panels, kinds = [], [], np.array(names)[view.types]
+    for prior, samples in view.codes.items():
+        aims, points = ((part[:_POINTS] - mean) @ components for part in (view.imitated, samples))
         outside = int(np.sum(~(np.abs(points - middle) <= reach).all(axis=1)))
         panels.append(method_label(prior) + (f", {outside} of {len(points)} outside" if outside else ""))
         for place, kind in ((aims, _POSTERIOR), (points, kinds[: len(points)])):
             rows.append(pd.DataFrame(place, columns=["x", "y"]).assign(kind=kind, panel=panels[-1]))
     x, y = np.stack([middle - reach, middle + reach], axis=1).tolist()
-    colours = colour_scale({**type_colours(names), _POSTERIOR: "#ccc"})
-    return chart("posterior", rows=records(pd.concat(rows)), panels=panels, x=x, y=y, colours=colours, imitated=_POSTERIOR)
+    anchors = {"title": view.title, "rows": records(pd.concat(rows)), "panels": panels, "x": x, "y": y, "imitated": _POSTERIOR}
+    return piece("posterior view", colours=colours, **anchors)
 
 
 def principal_components(codes: Floats) -> tuple[Floats, Floats]:

@@ -13,11 +13,19 @@ LABELS = {
     "reconstruction": "VAE reconstruction",
     "standard": "N(0, I)",
     "mop": "mixture of posteriors",
+    "local": "locally linear",
     "diffusion": "latent diffusion",
 }
 REFERENCES = ("real", "reconstruction")
-_COLOURS = {"real": "#8c8c8c", "reconstruction": "#4d4d4d", "standard": "#d1495b", "mop": "#edae49", "diffusion": "#00798c"}
-# Far from each other, and the first from the colours above, also for readers who confuse red with green, or blue with yellow.
+# Far from each other, and so is the first of the spare ones, also for readers who confuse red with green, or blue with yellow.
+_COLOURS = {
+    "real": "#8c8c8c",
+    "reconstruction": "#4d4d4d",
+    "standard": "#d1495b",
+    "mop": "#edae49",
+    "local": "#5a00ff",
+    "diffusion": "#00798c",
+}
 _SPARE = ("#b83fd9", "#66c8ff", "#4a0a5e", "#7a1f00", "#d9c38c", "#310099")
 _TYPE_COLOURS = ("#0055a4", "#e69f00", "#52b6e8", "#b0273e")
 
