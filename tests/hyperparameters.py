@@ -13,7 +13,7 @@ from toycrystals.runtime.errors import UserError
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 # Small and far from every rule, whatever the committed values are.
 PLAIN = {
-    "priors": ["standard", "mop", "diffusion"],
+    "priors": ["standard", "mop", "local", "diffusion"],
     "data.variant": "rot_only",
     "data.image_size": 64,
     "data.n_train": 100,
@@ -29,9 +29,11 @@ PLAIN = {
     "diffusion.timesteps": 100,
     "diffusion.batch_size": 10,
     "mop.neighbours": 8,
+    "local.neighbours": 8,
     "metrics.candidates": 100,
     "sample.sampler": "ddim",
     "sample.steps": 10,
+    "sample.eta": 0.0,
     "sample.curve": [1, 100],
     "sample.guidance": 1.0,
 }

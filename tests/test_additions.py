@@ -71,22 +71,20 @@ def test_a_sampler(scratch):
     source = scratch / "src/toycrystals/diffusion/sampler.py"
     insert(
         source,
-        "# A sampler by name",
+        "# Samplers by name",
         '''
-        def renoise_step(
-            x_t: Tensor, x_0: Tensor, eps: Tensor, t: Tensor, s: Tensor, schedule: Schedule, eta: float, g: torch.Generator
-        ) -> Tensor:
+        def renoise_step(step: Step, schedule: Schedule, _eta: float, generator: torch.Generator) -> Tensor:
             """The estimate x_0, with fresh noise of level s."""
-            alpha_s, sigma_s = schedule(s)
-            z = torch.randn(x_t.shape, generator=g, device=x_t.device, dtype=x_t.dtype)
-            return float(alpha_s) * x_0 + float(sigma_s) * z
+            alpha_s, sigma_s = schedule(step.s)
+            z = torch.randn(step.x_t.shape, generator=generator, device=step.x_t.device, dtype=step.x_t.dtype)
+            return float(alpha_s) * step.x_0 + float(sigma_s) * z
 
 
         ''',
     )
-    source.write_text(
-        source.read_text().replace('SAMPLERS = {"ddim": ddim_step}', 'SAMPLERS = {"ddim": ddim_step, "renoise": renoise_step}')
-    )
+    known = 'SAMPLERS = {"ddim": ddim_step'
+    assert source.read_text().count(known) == 1
+    source.write_text(source.read_text().replace(known, f'{known}, "renoise": renoise_step'))
     before = pd.read_csv(scratch / "plots/evaluate/table.csv").query("method == 'diffusion'")
     set_params(scratch, {"sample": {"sampler": "renoise"}})
     after = table(scratch).query("method == 'diffusion'")
