@@ -94,7 +94,7 @@ def test_every_file_of_samples_says_what_made_it(home, toycrystals, suffix):
         "seed": 7,
         "type": "honeycomb",
         "theta": 15.0,
-        "sampler": "ddim",
+        "sampler": "dpmpp_2m",
         "steps": 25,
         "eta": 0.0,
         "guidance": 1.0,
@@ -145,7 +145,10 @@ def test_about_a_file_of_another_kind_is_not_said_to_be_damaged(home, toycrystal
 def test_a_wrong_choice_is_told_the_choices(home, toycrystals):
     code, error = toycrystals("sample", "--prior", "none", "--type", "square", "--theta", "0", "--n", "1", "--out", "a.png")
     assert code == 1
-    assert error == "error: Invalid value for '--prior': 'none' is not one of 'diffusion', 'mop', 'standard'. (see --help)\n"
+    assert (
+        error
+        == "error: Invalid value for '--prior': 'none' is not one of 'diffusion', 'local', 'mop', 'standard'. (see --help)\n"
+    )
 
 
 def test_an_output_of_a_stage_is_not_written_over(home, toycrystals):

@@ -41,16 +41,17 @@ def test_hashes_and_versions_are_those_of_what_is_there(tmp_path):
 
 
 VAE = {"seed", "training_seed", "vae"}
-DRAWN = ("heldout", "sweep", "swap")
+DRAWN = ("heldout", "draws", "density", "sweep", "swap")
+PRIORS = ("standard", "mop", "local", "diffusion")
 # The sections of params that each file names.
 PARAMS = {
     "models/vae": VAE,
     **{f"data/latents/{split}": VAE for split in ("train", "val", "test")},
-    **{f"models/priors/{prior}": {*VAE, prior} for prior in ("standard", "mop", "diffusion")},
+    **{f"models/priors/{prior}": {*VAE, prior} for prior in PRIORS},
     "data/heldout": {"data"},
     **{f"data/samples/real/{name}": {"data"} for name in ("heldout", "sweep")},
-    **{f"data/samples/reconstruction/{name}": {*VAE, "data"} for name in ("heldout", "redraws")},
-    **{f"data/samples/{prior}/{name}": {*VAE, prior, "sample"} for prior in ("standard", "mop", "diffusion") for name in DRAWN},
+    **{f"data/samples/reconstruction/{name}": {*VAE, "data"} for name in ("heldout", "draws", "density", "redraws")},
+    **{f"data/samples/{prior}/{name}": {*VAE, prior, "sample"} for prior in PRIORS for name in DRAWN},
     **{f"data/samples/diffusion/steps_{n:05d}": {*VAE, "diffusion", "sample"} for n in TOY["sample"]["curve"]},
 }
 
