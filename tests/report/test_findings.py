@@ -121,12 +121,12 @@ def test_one_prior_wins_nothing(tmp_path):
 def test_floor_verdicts_are_those_of_the_table(tmp_path):
     found = answers(results(tmp_path))
     assert found[SETS] == (
-        "By MMD² (real ones −1 × 10⁻⁶, 1 draw in 20 beyond 2 × 10⁻⁶), "
+        "By MMD² (real ones −1 × 10⁻⁶, in 1 case of 20 beyond 2 × 10⁻⁶), "
         "not told from real ones: latent diffusion −1 × 10⁻⁶; above real ones: N(0, I) 3,000 × 10⁻⁶."
     )
-    # The mean of draws may lie beyond what one draw in 20 exceeds, and be at the floor.
+    # A value may lie beyond what real ones exceed in 1 case of 20, and be at the floor, for the verdict is corrected.
     assert found[COPIES] == (
-        "By codes close to a training code (real ones 5.0 %, 1 draw in 20 beyond 4.0 % or 6.0 %), "
+        "By codes close to a training code (real ones 5.0 %, in 1 case of 20 beyond 4.0 % or 6.0 %), "
         "below real ones: N(0, I) 0.2 % [0.1, 0.3]; not told from real ones: latent diffusion 6.5 % [5.5, 7.5]."
     )
 
